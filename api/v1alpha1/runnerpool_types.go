@@ -1,0 +1,170 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// RunnerPoolSpec is what an operator declares.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.repository), has(self.organization), has(self.enterprise)].filter(set, set).size() == 1",message="set exactly one of repository, organization and enterprise"
+// +kubebuilder:validation:XValidation:rule="(has(self.repository) ? self.repository : ”) == (has(oldSelf.repository) ? oldSelf.repository : ”) && (has(self.organization) ? self.organization : ”) == (has(oldSelf.organization) ? oldSelf.organization : ”) && (has(self.enterprise) ? self.enterprise : ”) == (has(oldSelf.enterprise) ? oldSelf.enterprise : ”)",message="the scope of a pool cannot be changed: create another RunnerPool for another repository, organization or enterprise"
+type RunnerPoolSpec struct {
+	Scope `json:",inline"`
+
+	// Labels that jobs name in runs-on to be served by this pool. A job is served when it names at least one of them and
+	// nothing beyond them and self-hosted, linux and x64, which every runner carries. Case does not matter.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	Labels []RunnerLabel `json:"labels"`
+
+	// MaxConcurrency is the most sandboxes that are ever alive at once. 0 starts none.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	MaxConcurrency int32 `json:"maxConcurrency"`
+
+	// Priority decides between pools of equal scope and labels that could all serve a job: the higher one does.
+	// +optional
+	Priority int32 `json:"priority,omitempty"`
+
+	RunnerTemplate `json:",inline"`
+}
+
+// RunnerLabel is a label of a runner as written in runs-on.
+//
+// +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:XValidation:rule="self.trim() != ”",message="a label cannot be empty: remove it or write its name"
+// +kubebuilder:validation:XValidation:rule="!self.contains(',')",message="a label cannot contain a comma: write each label as an item of its own"
+type RunnerLabel string
+
+// Condition types of a RunnerPool.
+const (
+	// ConditionReady sums the others up: the pool can serve jobs.
+	ConditionReady = "Ready"
+	// ConditionGitHubReady says that GitHub accepts the pool's credentials for its scope.
+	ConditionGitHubReady = "GitHubReady"
+	// ConditionModalReady says that Modal accepts the pool's credentials and that its app exists.
+	ConditionModalReady = "ModalReady"
+	// ConditionImageReady says that the runner image is built.
+	ConditionImageReady = "ImageReady"
+)
+
+// Reasons of a RunnerPool's conditions.
+const (
+	// ReasonReady is the reason of every condition that is True.
+	ReasonReady = "Ready"
+	// ReasonSecretNotFound: the Secret that the condition's message names does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretInvalid: the Secret lacks a key or a key's value cannot be used; the message names it.
+	ReasonSecretInvalid = "SecretInvalid"
+	// ReasonUnauthorized: the credentials were refused.
+	ReasonUnauthorized = "Unauthorized"
+	// ReasonForbidden: the credentials are valid but lack a permission on the scope, or the scope does not exist.
+	ReasonForbidden = "Forbidden"
+	// ReasonThrottled: the other side asked to wait; the message says until when.
+	ReasonThrottled = "Throttled"
+	// ReasonUnreachable: the other side does not answer, or answers with errors of its own.
+	ReasonUnreachable = "Unreachable"
+	// ReasonRefused: the other side refused the request as invalid; the message says why.
+	ReasonRefused = "Refused"
+	// ReasonBuilding: the image is being built.
+	ReasonBuilding = "Building"
+	// ReasonBuildFailed: the image could not be built; the message ends with what the build said last.
+	ReasonBuildFailed = "BuildFailed"
+	// ReasonWaiting: another condition has to become True first; the message names it.
+	ReasonWaiting = "Waiting"
+	// ReasonDeleting: the pool is being deleted and waits for its Runners to end.
+	ReasonDeleting = "Deleting"
+)
+
+// RunnerPoolStatus is what the controller sees.
+type RunnerPoolStatus struct {
+	// ObservedGeneration is the generation of the spec that this status is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions: Ready sums up GitHubReady, ModalReady and ImageReady.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// Queued jobs that wait for a runner.
+	// +optional
+	Queued int32 `json:"queued"`
+
+	// Starting runners: made, and not yet online.
+	// +optional
+	Starting int32 `json:"starting"`
+
+	// Idle runners: online and without a job.
+	// +optional
+	Idle int32 `json:"idle"`
+
+	// Running runners: busy with a job.
+	// +optional
+	Running int32 `json:"running"`
+
+	// Runners of the pool in all, whatever they do.
+	// +optional
+	Runners int32 `json:"runners"`
+
+	// Image that new sandboxes run.
+	// +optional
+	Image *ImageStatus `json:"image,omitempty"`
+}
+
+// ImageStatus is the image that was built last.
+type ImageStatus struct {
+	// ID of the image at Modal.
+	ID string `json:"id"`
+
+	// Recipe is a digest of all that the image was made from.
+	Recipe string `json:"recipe"`
+
+	// RunnerVersion that is in the image; empty for an image of the operator's own.
+	// +optional
+	RunnerVersion string `json:"runnerVersion,omitempty"`
+
+	// BuiltAt is when it was ready.
+	BuiltAt metav1.Time `json:"builtAt"`
+}
+
+// RunnerPool serves the queued jobs of a repository, organization or enterprise that ask for its labels, each on a fresh
+// runner in a Modal sandbox.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:subresource:scale:specpath=.spec.maxConcurrency,statuspath=.status.runners
+// +kubebuilder:resource:shortName=rp,categories=modalrunner
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Queued",type=integer,JSONPath=`.status.queued`
+// +kubebuilder:printcolumn:name="Starting",type=integer,JSONPath=`.status.starting`
+// +kubebuilder:printcolumn:name="Idle",type=integer,JSONPath=`.status.idle`
+// +kubebuilder:printcolumn:name="Running",type=integer,JSONPath=`.status.running`
+// +kubebuilder:printcolumn:name="Max",type=integer,JSONPath=`.spec.maxConcurrency`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Runner",type=string,priority=1,JSONPath=`.status.image.runnerVersion`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="a RunnerPool's name can have at most 63 characters"
+type RunnerPool struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec RunnerPoolSpec `json:"spec"`
+	// +optional
+	Status RunnerPoolStatus `json:"status,omitzero"`
+}
+
+// RunnerPoolList is a list of RunnerPools.
+//
+// +kubebuilder:object:root=true
+type RunnerPoolList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []RunnerPool `json:"items"`
+}

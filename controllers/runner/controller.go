@@ -1,0 +1,195 @@
+// Package runner reconciles Runners: each is one ephemeral runner in one sandbox, through as many attempts as it takes to
+// get it online. Its life is a list of steps, each in a file of its own: launch, online, finish, finalize.
+package runner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/observe"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+)
+
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=get;list;watch;patch;delete
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runners/status,verbs=patch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconciler of Runners.
+type Reconciler struct {
+	client.Client
+	Clock     clock.WithTicker
+	GitHub    *github.Clients
+	Sandboxes sandbox.Providers
+	Events    events.EventRecorder
+	// Registrations are the shared lists of runners at GitHub, SandboxLists those of sandboxes at Modal.
+	Registrations *observe.Lists[github.Runner]
+	SandboxLists  *observe.Lists[observe.Alive]
+	// Installation marks the sandboxes of this controller.
+	Installation string
+	// Explain asks for the jobs of a pool soon: one of its runners is busy with a job that is not known.
+	Explain func(pool types.NamespacedName)
+
+	retries *flowcontrol.Backoff
+}
+
+const (
+	// namesIndex finds Runners by their outside names in the cache; runnerNameIndex finds the job that a runner took.
+	namesIndex      = "status.names"
+	runnerNameIndex = "status.runnerName"
+
+	// firstRetry and lastRetry bound the wait before an outside call that failed is tried again.
+	firstRetry = time.Second
+	lastRetry  = 2 * time.Minute
+)
+
+// SetupWithManager registers the reconciler.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, workers int) error {
+	r.retries = flowcontrol.NewBackOffWithJitter(firstRetry, lastRetry, 0.2)
+	if err := r.index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	wake := func(wakes <-chan event.TypedGenericEvent[types.NamespacedName]) source.Source {
+		return source.TypedChannel(wakes, handler.TypedEnqueueRequestsFromMapFunc(observe.Request))
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("runner").
+		For(&v1alpha1.Runner{}).
+		Watches(&v1alpha1.WorkflowJob{}, handler.EnqueueRequestsFromMapFunc(r.runnerOfJob)).
+		Watches(&v1alpha1.RunnerPool{}, handler.EnqueueRequestsFromMapFunc(r.waitingForPool),
+			builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		WatchesRawSource(wake(r.Registrations.Wakes())).
+		WatchesRawSource(wake(r.SandboxLists.Wakes())).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Complete(r)
+}
+
+func (r *Reconciler) index(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := indexer.IndexField(ctx, &v1alpha1.Runner{}, namesIndex, func(o client.Object) []string {
+		return names(o.(*v1alpha1.Runner))
+	}); err != nil {
+		return fmt.Errorf("indexing Runners: %w", err)
+	}
+	if err := indexer.IndexField(ctx, &v1alpha1.WorkflowJob{}, runnerNameIndex, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.WorkflowJob).Status.RunnerName}
+	}); err != nil {
+		return fmt.Errorf("indexing WorkflowJobs: %w", err)
+	}
+	return nil
+}
+
+// names that the Runner's runner has had: the current one, and that of the attempt before, whose job may become known
+// only after its sandbox has ended.
+func names(runner *v1alpha1.Runner) []string {
+	all := make([]string, 0, 2)
+	if runner.Status.Name != "" {
+		all = append(all, runner.Status.Name)
+	}
+	if failed := runner.Status.LastFailure; failed != nil && failed.Name != "" {
+		all = append(all, failed.Name)
+	}
+	return all
+}
+
+// runnerOfJob wakes the Runner that took the job.
+func (r *Reconciler) runnerOfJob(ctx context.Context, object client.Object) []ctrl.Request {
+	job := object.(*v1alpha1.WorkflowJob)
+	if job.Status.RunnerName == "" {
+		return nil
+	}
+	if owner, ok := r.Registrations.Owner(job.Status.RunnerName); ok {
+		return observe.Request(ctx, owner)
+	}
+	var runners v1alpha1.RunnerList
+	err := r.List(ctx, &runners, client.InNamespace(job.Namespace), client.MatchingFields{namesIndex: job.Status.RunnerName}, client.UnsafeDisableDeepCopy)
+	return requestsIf(runners.Items, err, func(*v1alpha1.Runner) bool { return true })
+}
+
+// waitingForPool wakes the Runners that have no sandbox yet when something about their pool has changed.
+func (r *Reconciler) waitingForPool(ctx context.Context, object client.Object) []ctrl.Request {
+	var runners v1alpha1.RunnerList
+	err := r.List(ctx, &runners, client.InNamespace(object.GetNamespace()), client.MatchingLabels{v1alpha1.PoolLabel: object.GetName()}, client.UnsafeDisableDeepCopy)
+	return requestsIf(runners.Items, err, waitsForPool)
+}
+
+func requestsIf(runners []v1alpha1.Runner, err error, wanted func(*v1alpha1.Runner) bool) []ctrl.Request {
+	if err != nil {
+		// The cache answers always; what it does not know yet is reconciled when it does.
+		return nil
+	}
+	var requests []ctrl.Request
+	for i := range runners {
+		if wanted(&runners[i]) {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&runners[i])})
+		}
+	}
+	return requests
+}
+
+// Reconcile one Runner: run the steps of its life, which change the object in memory, then write its status once.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var runner v1alpha1.Runner
+	if err := r.Get(ctx, request.NamespacedName, &runner); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(request.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	l, err := r.begin(ctx, &runner)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	steps := []func(context.Context) error{l.launch, l.online, l.finish}
+	if !runner.DeletionTimestamp.IsZero() {
+		steps = []func(context.Context) error{l.online, l.finalize}
+	}
+	for _, step := range steps {
+		if err = step(ctx); err != nil || l.over {
+			break
+		}
+	}
+	if l.over {
+		return ctrl.Result{}, err
+	}
+	l.retryLater(ctx, err)
+	return l.result(), r.writeStatus(ctx, l)
+}
+
+func (r *Reconciler) forget(key types.NamespacedName) {
+	r.Registrations.Untrack(key)
+	r.SandboxLists.Untrack(key)
+	r.retries.DeleteEntry(key.String())
+}
+
+// writeStatus, unless another has changed the object since it was read: then it is reconciled again anyway, and what was
+// done outside is found again by its name.
+func (r *Reconciler) writeStatus(ctx context.Context, l *life) error {
+	if equality.Semantic.DeepEqual(l.stored.Status, l.runner.Status) {
+		return nil
+	}
+	err := r.Status().Patch(ctx, l.runner, client.MergeFromWithOptions(l.stored, client.MergeFromWithOptimisticLock{}))
+	if err != nil {
+		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+)
+
+const (
+	// exitDelay is how long after its job a runner program takes to end: no use to look earlier.
+	exitDelay = 2 * time.Second
+	// exitGrace is how long after its job a sandbox may still be alive. Then it is terminated.
+	exitGrace = 30 * time.Second
+)
+
+// finish sees to the end of a sandbox: of one whose job is over, and of one that ended without.
+func (l *life) finish(ctx context.Context) error {
+	s := l.status()
+	if s.SandboxID == "" {
+		if l.job != nil {
+			return l.retire(ctx)
+		}
+		return nil
+	}
+	completed := l.job != nil && l.job.Status.State == v1alpha1.JobCompleted
+	if completed && l.now.Before(l.completedAt().Add(exitDelay)) {
+		l.lookAgain(l.completedAt().Add(exitDelay))
+		return nil
+	}
+	if !completed && !l.missing() {
+		return nil
+	}
+	if err := l.askForExit(ctx); err != nil {
+		return err
+	}
+	switch {
+	case l.exit != nil:
+		return l.ended(ctx)
+	case completed && !l.now.Before(l.completedAt().Add(exitGrace)):
+		log.FromContext(ctx).Info("the job is over and its sandbox is not: terminating it", "sandbox", s.SandboxID)
+		return l.retire(ctx)
+	case completed:
+		l.lookAgain(l.now.Add(exitDelay))
+	}
+	return nil
+}
+
+func (l *life) completedAt() time.Time {
+	if t := l.job.Status.CompletedAt; t != nil {
+		return t.Time
+	}
+	return l.now
+}
+
+// missing says that the list of live sandboxes lacks this one. That is a reason to ask, not yet a proof.
+func (l *life) missing() bool {
+	_, alive, listedAt := l.SandboxLists.Get(l.sandboxes(), l.status().SandboxID)
+	return !alive && listedAt.After(l.status().LaunchedAt.Time)
+}
+
+// askForExit asks Modal about the one sandbox, unless it is known to have ended.
+func (l *life) askForExit(ctx context.Context) error {
+	if l.exit != nil {
+		return nil
+	}
+	modal, err := l.modal(ctx)
+	if err != nil {
+		return err
+	}
+	state, err := modal.State(ctx, l.status().SandboxID)
+	if err != nil || state.Running {
+		return err
+	}
+	l.exit = &state.Exit
+	l.status().EndedAt = l.timestamp()
+	l.status().Exit = &v1alpha1.SandboxExit{Status: string(state.Exit.Status), Code: state.Exit.Code, Message: clip(state.Exit.Message)}
+	metrics.SandboxEnded(string(state.Exit.Status))
+	return nil
+}
+
+// ended decides what follows the end of a sandbox: its runner's work is done, or the attempt has failed (B26).
+func (l *life) ended(ctx context.Context) error {
+	if l.job == nil && l.status().BusyAt == nil {
+		return l.replace(ctx, v1alpha1.ReasonSandboxEnded,
+			fmt.Sprintf("the sandbox ended before its runner had a job: %s", describe(*l.exit)))
+	}
+	if l.exit.Status != sandbox.ExitSuccess && (l.job == nil || l.job.Status.State != v1alpha1.JobCompleted) {
+		log.FromContext(ctx).Info("the sandbox ended while its runner had a job", "sandbox", l.status().SandboxID, "exit", describe(*l.exit))
+		l.warn(v1alpha1.ReasonSandboxEnded, "the sandbox ended while its runner had a job: %s", describe(*l.exit))
+	}
+	return l.retire(ctx)
+}
+
+// describe an exit for people.
+func describe(exit sandbox.Exit) string {
+	text := fmt.Sprintf("%s with exit code %d", exit.Status, exit.Code)
+	if exit.Message != "" {
+		text += ": " + exit.Message
+	}
+	return text
+}

@@ -1,0 +1,214 @@
+package runner
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+)
+
+// Tags of a sandbox.
+const (
+	tagInstallation = "modalrunner-installation"
+	tagPool         = "modalrunner-pool"
+	tagRunner       = "modalrunner-runner"
+)
+
+// launch registers the runner and creates its sandbox, once per attempt.
+//
+// Both calls may succeed without their answers arriving, or the controller may die after either. The name tells: GitHub
+// refuses a second runner of the same name, and then the sandbox of that name, if there is one, is adopted (B21, B22).
+func (l *life) launch(ctx context.Context) error {
+	s := l.status()
+	if s.SandboxID != "" || l.ranAJobBefore(ctx) {
+		return nil
+	}
+	s.Phase = v1alpha1.RunnerPending
+	if s.LastFailure != nil && s.LastFailure.RetryAt.After(l.now) {
+		l.lookAgain(s.LastFailure.RetryAt.Time)
+		return nil
+	}
+	if waitsForPool(l.runner) && !l.poolReady() {
+		return nil
+	}
+	s.Name = outsideName(l.runner)
+	err := l.start(ctx)
+	if err != nil {
+		l.condition(v1alpha1.ConditionLaunched, false, launchReason(err), clip(err.Error()))
+	}
+	return err
+}
+
+// ranAJobBefore says that the job of an earlier attempt became known after its sandbox had ended: the Runner has done its
+// work and is over, not to be tried again.
+func (l *life) ranAJobBefore(context.Context) bool {
+	return l.job != nil
+}
+
+// waitsForPool says that a Runner has no sandbox yet.
+func waitsForPool(runner *v1alpha1.Runner) bool { return runner.Status.SandboxID == "" }
+
+// poolReady says whether the pool can launch; a change of the pool wakes its waiting Runners.
+func (l *life) poolReady() bool {
+	if l.pool == nil || !l.pool.DeletionTimestamp.IsZero() {
+		l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonPoolNotReady, "the pool is being deleted")
+		return false
+	}
+	ready := meta.FindStatusCondition(l.pool.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Reason != v1alpha1.ReasonReady || l.pool.Status.Image == nil {
+		l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonPoolNotReady, "waiting until the pool is Ready")
+		return false
+	}
+	return true
+}
+
+// start the attempt.
+func (l *life) start(ctx context.Context) error {
+	gh, err := l.github(ctx)
+	if err != nil {
+		return err
+	}
+	modal, err := l.modal(ctx)
+	if err != nil {
+		return err
+	}
+	registered, err := gh.CreateJITRunner(ctx, l.scope, l.status().Name, l.runner.Spec.Labels)
+	if fault.Is(err, fault.Conflict) {
+		return l.resume(ctx, gh, modal)
+	}
+	if err != nil {
+		return err
+	}
+	id, err := modal.Create(ctx, l.request(registered))
+	switch {
+	case err == nil:
+		l.launched(ctx, modal, id, registered.ID)
+		return nil
+	case fault.Is(err, fault.Transient):
+		// The sandbox may exist, and use the registration: the next try will tell.
+		return err
+	case fault.Is(err, fault.Conflict):
+		return l.clearTheName(ctx, gh, modal, registered)
+	default:
+		return l.unregister(ctx, gh, registered, err)
+	}
+}
+
+// request for the sandbox. The JIT config goes into its environment and nowhere else (I6).
+func (l *life) request(registered github.JITRunner) sandbox.Request {
+	size := l.runner.Spec.Sandbox
+	return sandbox.Request{
+		Name:    l.status().Name,
+		ImageID: l.pool.Status.Image.ID,
+		Command: sandbox.Command(l.runner.Spec.Image),
+		Env: map[string]credentials.Redacted{
+			"ACTIONS_RUNNER_INPUT_JITCONFIG":                     registered.Config,
+			"ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE": "1",
+			"RUNNER_ALLOW_RUNASROOT":                             "1",
+		},
+		MilliCPU:  size.CPU.MilliValue(),
+		MemoryMiB: size.Memory.Value() >> 20,
+		GPU:       size.GPU,
+		Timeout:   size.Timeout.Duration,
+	}
+}
+
+// unregister a runner whose sandbox was refused, so that no registration waits for nothing (B20).
+func (l *life) unregister(ctx context.Context, gh *github.Client, registered github.JITRunner, refusal error) error {
+	if err := fault.IgnoreNotFound(gh.DeleteRunner(ctx, l.scope, registered.ID)); err != nil {
+		log.FromContext(ctx).Info("could not remove the registration of a sandbox that was refused; the next try will",
+			"runner", l.status().Name, "error", err.Error())
+	}
+	return refusal
+}
+
+// resume an attempt whose name GitHub knows already: an earlier try got at least that far.
+func (l *life) resume(ctx context.Context, gh *github.Client, modal sandbox.Provider) error {
+	s := l.status()
+	registered, err := gh.FindRunner(ctx, l.scope, s.Name)
+	if err != nil {
+		// Gone in this moment: the next try registers it anew.
+		return err
+	}
+	id, err := modal.Find(ctx, s.Name)
+	if err == nil {
+		log.FromContext(ctx).Info("adopting the sandbox of an earlier try", "sandbox", id, "runner", s.Name)
+		l.launched(ctx, modal, id, registered.ID)
+		return nil
+	}
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	// Its JIT config is lost, so that no sandbox can use it any more. One that is busy is left to end by itself.
+	if err := gh.DeleteRunner(ctx, l.scope, registered.ID); err != nil && !fault.Is(err, fault.NotFound, fault.Busy) {
+		return err
+	}
+	l.fail(v1alpha1.ReasonNameTaken, "GitHub knew the runner already, and no sandbox had its configuration", time.Second)
+	return nil
+}
+
+// clearTheName of a sandbox that outlived its registration: its runner can do no work.
+func (l *life) clearTheName(ctx context.Context, gh *github.Client, modal sandbox.Provider, registered github.JITRunner) error {
+	if err := gh.DeleteRunner(ctx, l.scope, registered.ID); err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	id, err := modal.Find(ctx, l.status().Name)
+	if err == nil {
+		err = modal.Terminate(ctx, id)
+	}
+	if fault.IgnoreNotFound(err) != nil {
+		return err
+	}
+	l.fail(v1alpha1.ReasonNameTaken, "Modal had a sandbox of that name whose registration was gone", time.Second)
+	return nil
+}
+
+// launched records the sandbox and tags it. A tag that fails is not worth the sandbox: it is found by its name.
+func (l *life) launched(ctx context.Context, modal sandbox.Provider, id string, registration int64) {
+	s := l.status()
+	s.Attempt = attempt(l.runner)
+	s.SandboxID, s.RunnerID = id, registration
+	s.SandboxURL = "https://modal.com/id/" + id
+	s.LaunchedAt, s.Exit = l.timestamp(), nil
+	s.Phase = v1alpha1.RunnerStarting
+	l.condition(v1alpha1.ConditionLaunched, true, v1alpha1.ReasonLaunched, "the sandbox was created")
+	l.condition(v1alpha1.ConditionOnline, false, v1alpha1.ReasonStarting, "the runner is not online yet")
+	metrics.RunnerLaunched(l.now.Sub(l.runner.CreationTimestamp.Time))
+	log.FromContext(ctx).Info("launched", "sandbox", id, "runner", s.Name, "attempt", s.Attempt)
+	err := modal.Tag(ctx, id, map[string]string{
+		tagInstallation: l.Installation,
+		tagPool:         l.runner.Namespace + "/" + l.runner.Spec.PoolName,
+		tagRunner:       l.runner.Namespace + "/" + l.runner.Name,
+	})
+	if err != nil {
+		log.FromContext(ctx).Info("could not tag the sandbox", "sandbox", id, "error", err.Error())
+	}
+}
+
+// launchReason is the reason of the Launched condition for an error.
+func launchReason(err error) string {
+	switch fault.ClassOf(err) {
+	case fault.SecretMissing:
+		return v1alpha1.ReasonSecretNotFound
+	case fault.SecretInvalid:
+		return v1alpha1.ReasonSecretInvalid
+	case fault.Unauthorized:
+		return v1alpha1.ReasonUnauthorized
+	case fault.Forbidden:
+		return v1alpha1.ReasonForbidden
+	case fault.Throttled:
+		return v1alpha1.ReasonThrottled
+	case fault.Invalid, fault.Conflict, fault.NotFound:
+		return v1alpha1.ReasonRefused
+	default:
+		return v1alpha1.ReasonUnreachable
+	}
+}

@@ -1,0 +1,194 @@
+// Package runnerpool reconciles RunnerPools: it checks what a pool needs, has its image built, and keeps as many Runners
+// as the queued jobs ask for.
+package runnerpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/observe"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+)
+
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools/status,verbs=patch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools/finalizers,verbs=update
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconciler of RunnerPools.
+type Reconciler struct {
+	client.Client
+	Clock     clock.Clock
+	GitHub    *github.Clients
+	Sandboxes sandbox.Providers
+	Events    events.EventRecorder
+
+	checks *checks
+	images *images
+}
+
+// SetupWithManager registers the reconciler.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
+	r.checks, r.images = newChecks(), newImages(r.Clock)
+	if err := IndexJobs(context.Background(), mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("runnerpool").
+		For(&v1alpha1.RunnerPool{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&v1alpha1.Runner{}).
+		Watches(&v1alpha1.WorkflowJob{}, handler.EnqueueRequestsFromMapFunc(poolOfJob)).
+		WatchesRawSource(source.TypedChannel(r.images.done, handler.TypedEnqueueRequestsFromMapFunc(observe.Request))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Complete(r)
+}
+
+func poolOfJob(_ context.Context, object client.Object) []ctrl.Request {
+	job := object.(*v1alpha1.WorkflowJob)
+	return []ctrl.Request{{NamespacedName: types.NamespacedName{Namespace: job.Namespace, Name: job.Spec.PoolName}}}
+}
+
+// Reconcile one pool: look at what it needs, plan, act, and write the status once.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var pool v1alpha1.RunnerPool
+	if err := r.Get(ctx, request.NamespacedName, &pool); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.checks.forget(request.NamespacedName)
+			r.images.forget(request.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if err := r.claim(ctx, &pool); err != nil {
+		return ctrl.Result{}, err
+	}
+	stored := pool.DeepCopy()
+	runners, err := r.runnersOf(ctx, &pool)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	var again time.Time
+	if pool.DeletionTimestamp.IsZero() {
+		again, err = r.serve(ctx, &pool, runners)
+	} else {
+		err = r.drain(ctx, &pool, runners)
+		if err == nil && len(runners) == 0 {
+			return ctrl.Result{}, r.release(ctx, &pool)
+		}
+	}
+	if patchErr := r.writeStatus(ctx, stored, &pool); patchErr != nil {
+		err = errors.Join(err, patchErr)
+	}
+	if err != nil || again.IsZero() {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: max(time.Millisecond, again.Sub(r.Clock.Now()))}, nil
+}
+
+// serve the pool's jobs, and say when to look again.
+func (r *Reconciler) serve(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) (time.Time, error) {
+	recheck := r.checkPool(ctx, pool, runners)
+	s, err := r.situationOf(ctx, pool, runners)
+	if err != nil {
+		return time.Time{}, err
+	}
+	d := plan(s)
+	count(pool, s)
+	return earlier(recheck, d.again), r.act(ctx, pool, runners, d)
+}
+
+// drain deletes every Runner of a pool that is being deleted; each then ends its sandbox and registration, a busy one
+// when its job is done.
+func (r *Reconciler) drain(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) error {
+	setCondition(pool, v1alpha1.ConditionReady, false, v1alpha1.ReasonDeleting,
+		fmt.Sprintf("waiting for %d runners to end", len(runners)))
+	s, err := r.situationOf(ctx, pool, runners)
+	if err != nil {
+		return err
+	}
+	count(pool, s)
+	var all []string
+	for _, runner := range runners {
+		all = append(all, runner.Name)
+	}
+	return r.act(ctx, pool, runners, decision{retire: all})
+}
+
+// claim a pool with the finalizer, before anything of it exists outside.
+func (r *Reconciler) claim(ctx context.Context, pool *v1alpha1.RunnerPool) error {
+	patch := finalizers(pool)
+	if !pool.DeletionTimestamp.IsZero() || !controllerutil.AddFinalizer(pool, v1alpha1.PoolFinalizer) {
+		return nil
+	}
+	if err := r.Patch(ctx, pool, patch); err != nil {
+		return fmt.Errorf("adding the finalizer: %w", err)
+	}
+	return nil
+}
+
+// release a pool whose last Runner is gone.
+func (r *Reconciler) release(ctx context.Context, pool *v1alpha1.RunnerPool) error {
+	patch := finalizers(pool)
+	if !controllerutil.RemoveFinalizer(pool, v1alpha1.PoolFinalizer) {
+		return nil
+	}
+	return client.IgnoreNotFound(r.Patch(ctx, pool, patch))
+}
+
+// finalizers is a patch from the pool as it is stored. It fails when somebody else has changed the pool meanwhile, so that
+// no other finalizer is lost.
+func finalizers(pool *v1alpha1.RunnerPool) client.Patch {
+	return client.MergeFromWithOptions(pool.DeepCopy(), client.MergeFromWithOptimisticLock{})
+}
+
+func (r *Reconciler) writeStatus(ctx context.Context, stored, pool *v1alpha1.RunnerPool) error {
+	if equality.Semantic.DeepEqual(stored.Status, pool.Status) {
+		return nil
+	}
+	r.announce(stored, pool)
+	if err := r.Status().Patch(ctx, pool, client.MergeFrom(stored)); err != nil {
+		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
+	}
+	return nil
+}
+
+// announce a change of the Ready condition as an event.
+func (r *Reconciler) announce(stored, pool *v1alpha1.RunnerPool) {
+	before, after := ready(stored), ready(pool)
+	if after == nil || before != nil && before.Reason == after.Reason && before.Status == after.Status {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	if after.Reason != v1alpha1.ReasonReady && after.Reason != v1alpha1.ReasonBuilding && after.Reason != v1alpha1.ReasonDeleting {
+		kind = corev1.EventTypeWarning
+	}
+	r.Events.Eventf(pool, nil, kind, after.Reason, "Check", "%s", after.Message)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

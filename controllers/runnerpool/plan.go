@@ -1,0 +1,170 @@
+package runnerpool
+
+import (
+	"slices"
+	"time"
+)
+
+// Planning decides how many Runners a pool has. It sizes by counts: a job is not bound to the runner that was made for
+// it, any matching runner may take it.
+
+// demand of a pool and the supply it has.
+type situation struct {
+	now time.Time
+	// limit of Runners (maxConcurrency).
+	limit int
+	// open is false while no Runner may be made: something about the pool is not ready.
+	open bool
+	// queued jobs that wait for a runner.
+	queued int
+	// idleTimeout is how long a runner that no job needs stays.
+	idleTimeout time.Duration
+	// runners that exist, whatever they do.
+	runners []supply
+}
+
+// use that planning can make of a Runner.
+type use int
+
+const (
+	// pending: made, with no sandbox yet.
+	pending use = iota
+	// starting: its sandbox is alive, its runner not online yet.
+	starting
+	// idle: online, without a job.
+	idle
+	// busy with a job.
+	busy
+	// leaving: being deleted, or done with its job. It only holds its slot.
+	leaving
+)
+
+// supply is one Runner.
+type supply struct {
+	name string
+	slot int
+	use  use
+	// since when an idle runner has been idle, or a busy one busy.
+	since time.Time
+	// unexplained is true for a busy runner whose job is not known yet.
+	unexplained bool
+}
+
+// decision of the plan.
+type decision struct {
+	// create Runners in these slots.
+	create []int
+	// retire Runners of these names.
+	retire []string
+	// again is when a decision may change by time alone; zero when it does not.
+	again time.Time
+}
+
+// explainGrace is how long a runner that is busy with a job not known yet is taken to have one of the queued jobs: GitHub
+// assigns a job before it tells of it, and its webhooks have been seen two minutes late. After that the queued jobs are
+// believed to be queued still.
+const explainGrace = 2 * time.Minute
+
+// plan is a pure function. It never creates beyond the limit, whatever the Runners do; it never retires a busy one; and
+// it retires a starting one only above the limit.
+func plan(s situation) decision {
+	var d decision
+	need := s.queued
+	for _, r := range s.runners {
+		switch {
+		case r.use <= idle:
+			need--
+		case r.use == busy && r.unexplained:
+			if expires := r.since.Add(explainGrace); expires.After(s.now) {
+				need--
+				d.wakeAt(expires)
+			}
+		}
+	}
+	excess := len(s.runners) - s.limit
+	switch {
+	case excess > 0:
+		d.retire = s.retireExcess(excess)
+	case need > 0 && s.open:
+		d.create = s.freeSlots(min(need, -excess))
+	case need < 0:
+		s.retireSurplus(&d, -need)
+	}
+	return d
+}
+
+// freeSlots gives the lowest slots below the limit that no Runner has.
+func (s situation) freeSlots(count int) []int {
+	taken := make(map[int]bool, len(s.runners))
+	for _, r := range s.runners {
+		taken[r.slot] = true
+	}
+	var free []int
+	for slot := 0; slot < s.limit && len(free) < count; slot++ {
+		if !taken[slot] {
+			free = append(free, slot)
+		}
+	}
+	return free
+}
+
+// retireExcess gives who goes when the limit was lowered: whoever has not got a job, the least advanced first. Those that
+// are leaving already count.
+func (s situation) retireExcess(excess int) []string {
+	var names []string
+	for _, r := range s.runners {
+		if r.use == leaving {
+			excess--
+		}
+	}
+	for _, r := range s.byAdvance() {
+		if len(names) >= excess || r.use > idle {
+			break
+		}
+		names = append(names, r.name)
+	}
+	return names
+}
+
+// retireSurplus of runners that no queued job needs: at once those without a sandbox, and those that are idle once they
+// have been for the idle timeout. A starting one is left to come online: a job may come before it does.
+func (s situation) retireSurplus(d *decision, surplus int) {
+	for _, r := range s.byAdvance() {
+		if surplus == 0 {
+			return
+		}
+		switch r.use {
+		case pending:
+			d.retire = append(d.retire, r.name)
+			surplus--
+		case idle:
+			surplus--
+			if expires := r.since.Add(s.idleTimeout); expires.After(s.now) {
+				d.wakeAt(expires)
+			} else {
+				d.retire = append(d.retire, r.name)
+			}
+		}
+	}
+}
+
+// byAdvance orders the Runners by how far they are, then by how long they have been idle, then from the highest slot down.
+func (s situation) byAdvance() []supply {
+	ordered := slices.Clone(s.runners)
+	slices.SortStableFunc(ordered, func(a, b supply) int {
+		if a.use != b.use {
+			return int(a.use) - int(b.use)
+		}
+		if c := a.since.Compare(b.since); c != 0 {
+			return c
+		}
+		return b.slot - a.slot
+	})
+	return ordered
+}
+
+func (d *decision) wakeAt(t time.Time) {
+	if d.again.IsZero() || t.Before(d.again) {
+		d.again = t
+	}
+}

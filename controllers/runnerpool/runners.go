@@ -1,0 +1,158 @@
+package runnerpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+)
+
+const (
+	// poolIndex finds the Runners and WorkflowJobs of a pool in the cache.
+	poolIndex = "spec.poolName"
+	// parallelWrites is how many Runners of one pool are created or deleted at once.
+	parallelWrites = 16
+)
+
+// IndexJobs adds the indexes by pool to the cache.
+func IndexJobs(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := indexer.IndexField(ctx, &v1alpha1.Runner{}, poolIndex, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.Runner).Spec.PoolName}
+	}); err != nil {
+		return fmt.Errorf("indexing Runners: %w", err)
+	}
+	if err := indexer.IndexField(ctx, &v1alpha1.WorkflowJob{}, poolIndex, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.WorkflowJob).Spec.PoolName}
+	}); err != nil {
+		return fmt.Errorf("indexing WorkflowJobs: %w", err)
+	}
+	return nil
+}
+
+func (r *Reconciler) runnersOf(ctx context.Context, pool *v1alpha1.RunnerPool) ([]v1alpha1.Runner, error) {
+	var list v1alpha1.RunnerList
+	err := r.List(ctx, &list, client.InNamespace(pool.Namespace), client.MatchingFields{poolIndex: pool.Name})
+	if err != nil {
+		return nil, fmt.Errorf("listing Runners: %w", err)
+	}
+	return list.Items, nil
+}
+
+// situationOf the pool: its queued jobs, and what use each of its Runners is.
+func (r *Reconciler) situationOf(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) (situation, error) {
+	var jobs v1alpha1.WorkflowJobList
+	err := r.List(ctx, &jobs, client.InNamespace(pool.Namespace), client.MatchingFields{poolIndex: pool.Name}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return situation{}, fmt.Errorf("listing WorkflowJobs: %w", err)
+	}
+	s := situation{
+		now: r.Clock.Now(), limit: int(pool.Spec.MaxConcurrency), open: isReady(pool),
+		idleTimeout: pool.Spec.IdleTimeout.Duration,
+	}
+	jobOf := map[string]v1alpha1.JobState{}
+	for i := range jobs.Items {
+		job := &jobs.Items[i]
+		if job.Status.State == v1alpha1.JobQueued && job.DeletionTimestamp.IsZero() {
+			s.queued++
+		}
+		if job.Status.RunnerName != "" {
+			jobOf[job.Status.RunnerName] = job.Status.State
+		}
+	}
+	for i := range runners {
+		s.runners = append(s.runners, supplyOf(&runners[i], jobOf))
+	}
+	return s, nil
+}
+
+// supplyOf a Runner. What the jobs say of it counts beside its own status, which may not tell yet.
+func supplyOf(runner *v1alpha1.Runner, jobOf map[string]v1alpha1.JobState) supply {
+	s := supply{name: runner.Name, slot: slotOf(runner), since: runner.CreationTimestamp.Time}
+	state, hasJob := jobOf[runner.Status.Name]
+	hasJob = hasJob && runner.Status.Name != ""
+	switch phase := runner.Status.Phase; {
+	case !runner.DeletionTimestamp.IsZero(), hasJob && state == v1alpha1.JobCompleted:
+		s.use = leaving
+	case hasJob, phase == v1alpha1.RunnerRunning:
+		s.use, s.since, s.unexplained = busy, timeOr(runner.Status.BusyAt, s.since), !hasJob
+	case phase == v1alpha1.RunnerIdle:
+		s.use, s.since = idle, timeOr(runner.Status.OnlineAt, s.since)
+	case phase == v1alpha1.RunnerStarting:
+		s.use = starting
+	}
+	return s
+}
+
+func timeOr(t *metav1.Time, fallback time.Time) time.Time {
+	if t == nil {
+		return fallback
+	}
+	return t.Time
+}
+
+// act on a decision. One that fails does not stop the others.
+func (r *Reconciler) act(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, d decision) error {
+	if len(d.create)+len(d.retire) > 0 {
+		log.FromContext(ctx).Info("scaling", "create", len(d.create), "retire", len(d.retire), "queued", pool.Status.Queued,
+			"runners", len(runners))
+	}
+	failures := make([]error, len(d.create))
+	workqueue.ParallelizeUntil(ctx, parallelWrites, len(d.create), func(i int) {
+		failures[i] = r.create(ctx, pool, d.create[i])
+	})
+	for i := range runners {
+		runner := &runners[i]
+		if slices.Contains(d.retire, runner.Name) && runner.DeletionTimestamp.IsZero() {
+			err := r.Delete(ctx, runner, client.Preconditions{UID: &runner.UID})
+			failures = append(failures, client.IgnoreNotFound(err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// create the Runner of a slot. That it exists already means that another planner, or this one before its cache caught up,
+// has done so: the name is the lock (I1).
+func (r *Reconciler) create(ctx context.Context, pool *v1alpha1.RunnerPool, slot int) error {
+	runner := &v1alpha1.Runner{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:  pool.Namespace,
+			Name:       fmt.Sprintf("%s-%d", pool.Name, slot),
+			Labels:     map[string]string{v1alpha1.PoolLabel: pool.Name},
+			Finalizers: []string{v1alpha1.RunnerFinalizer},
+		},
+		Spec: v1alpha1.RunnerSpec{
+			PoolName:       pool.Name,
+			Scope:          pool.Spec.Scope,
+			Labels:         v1alpha1.RunnerLabels(pool.Spec.Labels),
+			RunnerTemplate: *pool.Spec.RunnerTemplate.DeepCopy(),
+		},
+	}
+	if err := ctrl.SetControllerReference(pool, runner, r.Scheme()); err != nil {
+		return fmt.Errorf("owning Runner %s: %w", runner.Name, err)
+	}
+	if err := r.Create(ctx, runner); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating Runner %s: %w", runner.Name, err)
+	}
+	return nil
+}
+
+// slotOf a Runner, the number that its name ends in; -1 for a name that no pool gives.
+func slotOf(runner *v1alpha1.Runner) int {
+	slot, err := strconv.Atoi(strings.TrimPrefix(runner.Name, runner.Spec.PoolName+"-"))
+	if err != nil {
+		return -1
+	}
+	return slot
+}

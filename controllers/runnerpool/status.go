@@ -1,0 +1,74 @@
+package runnerpool
+
+import (
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
+)
+
+// reasons of conditions for the classes of errors.
+var reasons = map[fault.Class]string{
+	fault.SecretMissing: v1alpha1.ReasonSecretNotFound,
+	fault.SecretInvalid: v1alpha1.ReasonSecretInvalid,
+	fault.Unauthorized:  v1alpha1.ReasonUnauthorized,
+	fault.Forbidden:     v1alpha1.ReasonForbidden,
+	fault.NotFound:      v1alpha1.ReasonForbidden,
+	fault.Throttled:     v1alpha1.ReasonThrottled,
+	fault.Transient:     v1alpha1.ReasonUnreachable,
+	fault.Invalid:       v1alpha1.ReasonRefused,
+	fault.Conflict:      v1alpha1.ReasonRefused,
+}
+
+func setCondition(pool *v1alpha1.RunnerPool, kind string, status bool, reason, message string) {
+	value := metav1.ConditionFalse
+	if status {
+		value = metav1.ConditionTrue
+	}
+	meta.SetStatusCondition(&pool.Status.Conditions, metav1.Condition{
+		Type: kind, Status: value, Reason: reason, Message: message, ObservedGeneration: pool.Generation,
+	})
+}
+
+func setError(pool *v1alpha1.RunnerPool, kind string, err error) {
+	setCondition(pool, kind, false, reasons[fault.ClassOf(err)], err.Error())
+}
+
+// summarize the conditions in Ready: the first that is not True speaks.
+func summarize(pool *v1alpha1.RunnerPool) {
+	for _, kind := range []string{v1alpha1.ConditionGitHubReady, v1alpha1.ConditionModalReady, v1alpha1.ConditionImageReady} {
+		c := meta.FindStatusCondition(pool.Status.Conditions, kind)
+		if c == nil || c.Status != metav1.ConditionTrue {
+			setCondition(pool, v1alpha1.ConditionReady, false, c.Reason, c.Message)
+			return
+		}
+	}
+	setCondition(pool, v1alpha1.ConditionReady, true, v1alpha1.ReasonReady, "jobs are served")
+}
+
+func ready(pool *v1alpha1.RunnerPool) *metav1.Condition {
+	return meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady)
+}
+
+func isReady(pool *v1alpha1.RunnerPool) bool {
+	return meta.IsStatusConditionTrue(pool.Status.Conditions, v1alpha1.ConditionReady)
+}
+
+// count what the pool has into its status.
+func count(pool *v1alpha1.RunnerPool, s situation) {
+	status := &pool.Status
+	status.ObservedGeneration = pool.Generation
+	status.Queued, status.Runners = int32(s.queued), int32(len(s.runners)) //nolint:gosec // bounded by etcd
+	status.Starting, status.Idle, status.Running = 0, 0, 0
+	for _, r := range s.runners {
+		switch r.use {
+		case pending, starting:
+			status.Starting++
+		case idle:
+			status.Idle++
+		case busy:
+			status.Running++
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package github
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
+)
+
+// Runner is a registration at GitHub.
+type Runner struct {
+	ID     int64
+	Name   string
+	Online bool
+	Busy   bool
+}
+
+// JITRunner is a registration together with the configuration that lets one runner program use it, once.
+type JITRunner struct {
+	ID     int64
+	Config credentials.Redacted
+}
+
+// CreateJITRunner registers an ephemeral runner and gives its just-in-time configuration. A name that is taken is
+// Conflict: an earlier call may have succeeded without its answer arriving.
+func (c *Client) CreateJITRunner(ctx context.Context, scope Scope, name string, labels []string) (JITRunner, error) {
+	request := &gh.GenerateJITConfigRequest{Name: name, RunnerGroupID: DefaultRunnerGroup, Labels: labels}
+	var made *gh.JITRunnerConfig
+	err := c.do("minting JIT config", func() (resp *gh.Response, err error) {
+		switch {
+		case scope.Repository != "":
+			made, resp, err = c.rest.Actions.GenerateRepoJITConfig(ctx, scope.Owner, scope.Repository, request)
+		case scope.Enterprise != "":
+			made, resp, err = c.rest.Enterprise.GenerateEnterpriseJITConfig(ctx, scope.Enterprise, request)
+		default:
+			made, resp, err = c.rest.Actions.GenerateOrgJITConfig(ctx, scope.Owner, request)
+		}
+		return resp, err
+	})
+	if err != nil {
+		return JITRunner{}, err
+	}
+	if made.GetEncodedJITConfig() == "" || made.GetRunner().GetID() == 0 {
+		return JITRunner{}, &fault.Error{Op: "minting JIT config", Class: fault.Transient, Message: "GitHub's answer has no configuration"}
+	}
+	return JITRunner{ID: made.Runner.GetID(), Config: credentials.Redacted(made.GetEncodedJITConfig())}, nil
+}
+
+// ListRunners gives all runners of a scope, or an error: never a part of them.
+func (c *Client) ListRunners(ctx context.Context, scope Scope) ([]Runner, error) {
+	var found []Runner
+	total := 0
+	err := c.do("listing runners", func() (*gh.Response, error) {
+		return pages(func(opts gh.ListOptions) (*gh.Response, error) {
+			list, resp, err := c.listRunners(ctx, scope, opts, "")
+			if err == nil {
+				total = list.TotalCount
+				found = appendRunners(found, list.Runners)
+			}
+			return resp, err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(found) < total {
+		return nil, &fault.Error{
+			Op: "listing runners", Class: fault.Transient,
+			Message: fmt.Sprintf("GitHub listed %d runners of %d", len(found), total),
+		}
+	}
+	return found, nil
+}
+
+// FindRunner by its name. NotFound when GitHub knows none of that name.
+func (c *Client) FindRunner(ctx context.Context, scope Scope, name string) (Runner, error) {
+	const op = "finding runner by name"
+	var found []Runner
+	err := c.do(op, func() (*gh.Response, error) {
+		list, resp, err := c.listRunners(ctx, scope, gh.ListOptions{PerPage: pageSize}, name)
+		if err == nil {
+			found = appendRunners(found, list.Runners)
+		}
+		return resp, err
+	})
+	if err != nil {
+		return Runner{}, err
+	}
+	for _, runner := range found {
+		if lower(runner.Name) == lower(name) {
+			return runner, nil
+		}
+	}
+	return Runner{}, &fault.Error{Op: op, Class: fault.NotFound, Message: "GitHub knows no runner " + name}
+}
+
+// DeleteRunner removes a registration. A runner that is gone already is NotFound, one that runs a job is Busy and keeps
+// its registration.
+func (c *Client) DeleteRunner(ctx context.Context, scope Scope, id int64) error {
+	err := c.do("removing runner", func() (*gh.Response, error) {
+		switch {
+		case scope.Repository != "":
+			return c.rest.Actions.RemoveRunner(ctx, scope.Owner, scope.Repository, id)
+		case scope.Enterprise != "":
+			return c.rest.Enterprise.RemoveRunner(ctx, scope.Enterprise, id)
+		default:
+			return c.rest.Actions.RemoveOrganizationRunner(ctx, scope.Owner, id)
+		}
+	})
+	var classified *fault.Error
+	if errors.As(err, &classified) && classified.Class == fault.Invalid {
+		classified.Class = fault.Busy
+	}
+	return err
+}
+
+// listRunners asks for one page, by name when one is given: go-github v60 has no name filter, though the API has one.
+func (c *Client) listRunners(ctx context.Context, scope Scope, opts gh.ListOptions, name string) (*gh.Runners, *gh.Response, error) {
+	query := url.Values{}
+	query.Set("per_page", fmt.Sprint(opts.PerPage))
+	if opts.Page > 1 {
+		query.Set("page", fmt.Sprint(opts.Page))
+	}
+	if name != "" {
+		query.Set("name", name)
+	}
+	req, err := c.rest.NewRequest(http.MethodGet, scope.path()+"/actions/runners?"+query.Encode(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	list := new(gh.Runners)
+	resp, err := c.rest.Do(ctx, req, list)
+	return list, resp, err
+}
+
+// path of a scope in the REST API.
+func (s Scope) path() string {
+	switch {
+	case s.Repository != "":
+		return fmt.Sprintf("repos/%s/%s", s.Owner, s.Repository)
+	case s.Enterprise != "":
+		return "enterprises/" + s.Enterprise
+	default:
+		return "orgs/" + s.Owner
+	}
+}
+
+func appendRunners(found []Runner, listed []*gh.Runner) []Runner {
+	for _, r := range listed {
+		found = append(found, Runner{ID: r.GetID(), Name: r.GetName(), Online: r.GetStatus() == "online", Busy: r.GetBusy()})
+	}
+	return found
+}

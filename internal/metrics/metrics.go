@@ -1,0 +1,85 @@
+// Package metrics declares every metric of the controller, in one place.
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+)
+
+const namespace = "modalrunner"
+
+var (
+	githubCalls = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "github_calls_total",
+		Help: "Calls to GitHub by what they did and the HTTP status of the answer; 304 is free of the rate limit, none means no answer.",
+	}, []string{"operation", "code"})
+
+	modalCalls = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "modal_calls_total",
+		Help: "RPCs to Modal by method and gRPC code, each try of the SDK counted.",
+	}, []string{"method", "code"})
+
+	webhookEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "webhook_deliveries_total",
+		Help: "Webhook deliveries by event and what became of them.",
+	}, []string{"event", "result"})
+
+	queuedToLaunched = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "runner_launch_seconds",
+		Help:    "Time from the creation of a Runner to the creation of its sandbox.",
+		Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300},
+	})
+
+	launchedToOnline = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "runner_startup_seconds",
+		Help:    "Time from the creation of a sandbox until its runner was seen online or busy.",
+		Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600},
+	})
+
+	jobWait = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "job_queue_seconds",
+		Help:    "Time from a job's creation at GitHub until a runner took it, by GitHub's clock.",
+		Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600},
+	})
+
+	attemptFailures = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "runner_attempt_failures_total",
+		Help: "Attempts to get a runner online that failed, by reason.",
+	}, []string{"reason"})
+
+	sandboxesEnded = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "sandboxes_ended_total",
+		Help: "Sandboxes that ended, by Modal's result status.",
+	}, []string{"status"})
+)
+
+func init() {
+	metrics.Registry.MustRegister(githubCalls, modalCalls, webhookEvents, queuedToLaunched, launchedToOnline, jobWait,
+		attemptFailures, sandboxesEnded)
+}
+
+// GitHubCall counts a call to GitHub.
+func GitHubCall(operation, code string) { githubCalls.WithLabelValues(operation, code).Inc() }
+
+// ModalCall counts an RPC to Modal.
+func ModalCall(method, code string) { modalCalls.WithLabelValues(method, code).Inc() }
+
+// WebhookDelivery counts a webhook delivery.
+func WebhookDelivery(event, result string) { webhookEvents.WithLabelValues(event, result).Inc() }
+
+// RunnerLaunched observes how long a Runner waited for its sandbox.
+func RunnerLaunched(wait time.Duration) { queuedToLaunched.Observe(wait.Seconds()) }
+
+// RunnerOnline observes how long a sandbox took until its runner was online.
+func RunnerOnline(wait time.Duration) { launchedToOnline.Observe(wait.Seconds()) }
+
+// JobStarted observes how long a job was queued.
+func JobStarted(wait time.Duration) { jobWait.Observe(wait.Seconds()) }
+
+// AttemptFailed counts an attempt to get a runner online that failed.
+func AttemptFailed(reason string) { attemptFailures.WithLabelValues(reason).Inc() }
+
+// SandboxEnded counts a sandbox that ended.
+func SandboxEnded(status string) { sandboxesEnded.WithLabelValues(status).Inc() }
