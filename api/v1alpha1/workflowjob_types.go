@@ -90,10 +90,6 @@ type WorkflowJobStatus struct {
 	// CompletedAt is when the job was over.
 	// +optional
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
-
-	// ConfirmedAt is when GitHub was last asked about this one job, because nothing had been heard of it.
-	// +optional
-	ConfirmedAt *metav1.Time `json:"confirmedAt,omitempty"`
 }
 
 // WorkflowJob mirrors one GitHub Actions job that a RunnerPool serves. The controller makes it from webhooks and the

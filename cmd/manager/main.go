@@ -1,0 +1,197 @@
+// Command manager is the controller manager: flags and wiring, nothing else.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // cluster credentials of all providers
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/controllers/runner"
+	"github.com/modalrunner/modal-runner-controller/controllers/runnerpool"
+	"github.com/modalrunner/modal-runner-controller/controllers/workflowjob"
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/ingress"
+	"github.com/modalrunner/modal-runner-controller/internal/installation"
+	"github.com/modalrunner/modal-runner-controller/internal/observe"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
+)
+
+// options of the manager, by flag.
+type options struct {
+	metricsAddress string
+	metricsSecure  bool
+	probeAddress   string
+	webhookAddress string
+	webhookSecrets string
+	leaderElect    bool
+	namespaces     namespaces
+	pollInterval   time.Duration
+	listInterval   time.Duration
+	secretTTL      time.Duration
+	jobTTL         time.Duration
+	runnerWorkers  int
+	poolWorkers    int
+	log            zap.Options
+}
+
+// namespaces is a flag that may be given several times.
+type namespaces []string
+
+func (n *namespaces) String() string     { return strings.Join(*n, ",") }
+func (n *namespaces) Set(v string) error { *n = append(*n, v); return nil }
+
+func (o *options) bind(flags *flag.FlagSet) {
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Address of the metrics endpoint, for example :8443; 0 turns it off.")
+	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over HTTPS, to those whom the API server allows to get /metrics.")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
+	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":8080", "Address on which GitHub's webhooks are received, at "+ingress.Path+"; 0 turns it off.")
+	flags.StringVar(&o.webhookSecrets, "webhook-secret-dir", "/etc/modal-runner-controller/webhook", "Folder whose files each hold a secret that webhooks may be signed with.")
+	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one replica of several act at a time. Every replica receives webhooks.")
+	flags.Var(&o.namespaces, "namespace", "Namespace whose RunnerPools are served; may be given several times. All namespaces when not given.")
+	flags.DurationVar(&o.pollInterval, "queue-poll-interval", 30*time.Second, "How often the queue of each repository pool is polled.")
+	flags.DurationVar(&o.listInterval, "list-interval", 15*time.Second, "How often runners and sandboxes are listed while there are any.")
+	flags.DurationVar(&o.secretTTL, "secret-ttl", 10*time.Second, "How long a Secret is used before it is read again.")
+	flags.DurationVar(&o.jobTTL, "job-ttl", time.Hour, "How long a WorkflowJob is kept after its job is over.")
+	flags.IntVar(&o.runnerWorkers, "runner-workers", 32, "How many Runners are reconciled at once.")
+	flags.IntVar(&o.poolWorkers, "pool-workers", 8, "How many RunnerPools are reconciled at once.")
+	o.log.BindFlags(flags)
+}
+
+func main() {
+	var o options
+	o.bind(flag.CommandLine)
+	flag.Parse()
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.log)))
+	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+		ctrl.Log.Error(err, "stopped")
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	namespace := os.Getenv("POD_NAMESPACE")
+	if namespace == "" {
+		return errors.New("the environment variable POD_NAMESPACE must name the namespace that the manager runs in")
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the cluster: %w", err)
+	}
+	// The API server's priority and fairness limits the manager; a second limit in the client would only add waiting.
+	config.QPS = -1
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return fmt.Errorf("building the scheme: %w", err)
+		}
+	}
+	live, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return fmt.Errorf("making the client: %w", err)
+	}
+	mark, err := installation.Ensure(ctx, live, namespace)
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, o.manager(scheme, namespace))
+	if err != nil {
+		return fmt.Errorf("making the manager: %w", err)
+	}
+	if err := o.wire(ctx, mgr, mark); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func (o *options) manager(scheme *runtime.Scheme, namespace string) ctrl.Options {
+	watched := map[string]cache.Config{}
+	for _, n := range o.namespaces {
+		watched[n] = cache.Config{}
+	}
+	metrics := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
+	if o.metricsSecure {
+		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	return ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metrics,
+		HealthProbeBindAddress:        o.probeAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "modal-runner-controller",
+		LeaderElectionNamespace:       namespace,
+		LeaderElectionReleaseOnCancel: true,
+		Cache:                         cache.Options{DefaultNamespaces: watched},
+		// A reconcile must see what the one before it wrote: without it a stale Runner would be launched twice, which
+		// its name prevents, but at the price of calls.
+		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
+	}
+}
+
+func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error {
+	var (
+		now           = clock.RealClock{}
+		secrets       = credentials.NewStore(mgr.GetAPIReader(), now, o.secretTTL)
+		gh            = github.NewClients(secrets, now, github.NewTransport())
+		registrations = observe.NewLists[github.Runner](o.listInterval, now)
+		sandboxLists  = observe.NewLists[observe.Alive](o.listInterval, now)
+		recorder      = &ingress.Recorder{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
+		poller        = &ingress.Poller{Client: mgr.GetClient(), GitHub: gh, Recorder: recorder, Clock: now, Interval: o.pollInterval}
+		events        = mgr.GetEventRecorder("modal-runner-controller")
+	)
+	sandboxes, err := modal.NewProviders(secrets, now)
+	if err != nil {
+		return err
+	}
+	if err := ingress.Index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Clock: now, GitHub: gh, Sandboxes: sandboxes, Events: events}
+	runners := &runner.Reconciler{
+		Client: mgr.GetClient(), Clock: now, GitHub: gh, Sandboxes: sandboxes, Events: events,
+		Registrations: registrations, SandboxLists: sandboxLists, Installation: mark, Explain: poller.Kick,
+	}
+	jobs := &workflowjob.Reconciler{Client: mgr.GetClient(), Clock: now, GitHub: gh, Recorder: recorder, TTL: o.jobTTL}
+	if err := errors.Join(
+		pools.SetupWithManager(mgr, o.poolWorkers),
+		runners.SetupWithManager(ctx, mgr, o.runnerWorkers),
+		jobs.SetupWithManager(mgr, 1),
+		mgr.Add(registrations), mgr.Add(sandboxLists), mgr.Add(poller),
+	); err != nil {
+		return fmt.Errorf("setting up the controllers: %w", err)
+	}
+	return o.serve(mgr, recorder)
+}
+
+// serve webhooks and probes.
+func (o *options) serve(mgr ctrl.Manager, recorder *ingress.Recorder) error {
+	ready := healthz.Checker(healthz.Ping)
+	if o.webhookAddress != "0" {
+		webhook := &ingress.Webhook{
+			Address: o.webhookAddress, SecretDir: o.webhookSecrets, Recorder: recorder, Log: ctrl.Log.WithName("webhook"),
+		}
+		if err := mgr.Add(webhook); err != nil {
+			return fmt.Errorf("setting up the webhook receiver: %w", err)
+		}
+		ready = webhook.Ready
+	}
+	return errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("webhook", ready))
+}

@@ -1,0 +1,191 @@
+// Package ingress turns what GitHub tells into WorkflowJobs: the webhook receiver and the queue poller. It stores what it
+// was told before it says so, keeps no state of its own, and decides nothing about runners.
+package ingress
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+)
+
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=get;list;watch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch;create;update
+
+// Outcome of recording a sighting.
+type Outcome string
+
+// Outcomes of recording a sighting.
+const (
+	Created   Outcome = "created"
+	Advanced  Outcome = "advanced"
+	Unchanged Outcome = "unchanged"
+	// NoPool: no pool's scope and labels match the job.
+	NoPool Outcome = "no pool matches"
+)
+
+const (
+	jobIndex    = "spec.id"
+	runnerIndex = "status.name"
+)
+
+// Recorder stores sightings of jobs as WorkflowJobs.
+type Recorder struct {
+	// Client reads from the cache.
+	client.Client
+	// Live reads from the API server, for the moment after a write that the cache does not show yet.
+	Live client.Reader
+}
+
+// Index adds the indexes that recording needs to the cache.
+func Index(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := indexer.IndexField(ctx, &v1alpha1.WorkflowJob{}, jobIndex, func(o client.Object) []string {
+		return []string{o.GetName()}
+	}); err != nil {
+		return fmt.Errorf("indexing WorkflowJobs: %w", err)
+	}
+	if err := indexer.IndexField(ctx, &v1alpha1.Runner{}, runnerIndex, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.Runner).Status.Name}
+	}); err != nil {
+		return fmt.Errorf("indexing Runners: %w", err)
+	}
+	return nil
+}
+
+// Record a sighting of a job. When it returns without an error, the API server has stored it.
+func (r *Recorder) Record(ctx context.Context, origin Origin, seen github.Job) (Outcome, error) {
+	name := objectName(origin.Server, seen.ID)
+	var known v1alpha1.WorkflowJobList
+	if err := r.List(ctx, &known, client.MatchingFields{jobIndex: name}); err != nil {
+		return "", fmt.Errorf("looking for job %d: %w", seen.ID, err)
+	}
+	if len(known.Items) > 0 {
+		return r.update(ctx, &known.Items[0], seen)
+	}
+	var pools v1alpha1.RunnerPoolList
+	if err := r.List(ctx, &pools, client.UnsafeDisableDeepCopy); err != nil {
+		return "", fmt.Errorf("listing pools: %w", err)
+	}
+	pool := choose(pools.Items, origin, seen)
+	if pool == nil {
+		return NoPool, nil
+	}
+	return r.create(ctx, pool, name, seen)
+}
+
+func (r *Recorder) create(ctx context.Context, pool *v1alpha1.RunnerPool, name string, seen github.Job) (Outcome, error) {
+	job := &v1alpha1.WorkflowJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: pool.Namespace, Name: name, Labels: map[string]string{v1alpha1.PoolLabel: pool.Name}},
+		Spec: v1alpha1.WorkflowJobSpec{
+			PoolName: pool.Name, ID: seen.ID, RunID: seen.RunID, RunAttempt: seen.RunAttempt, Repository: seen.Repository,
+			Workflow: seen.Workflow, Name: seen.Name, URL: seen.URL, Labels: seen.Labels,
+		},
+		Status: advance(v1alpha1.WorkflowJobStatus{}, seen),
+	}
+	r.addSandbox(ctx, job)
+	if err := ctrl.SetControllerReference(pool, job, r.Scheme()); err != nil {
+		return "", fmt.Errorf("owning job %d: %w", seen.ID, err)
+	}
+	err := r.Create(ctx, job)
+	if apierrors.IsAlreadyExists(err) {
+		// Somebody else was told at the same moment: the name is the lock (B01).
+		return r.update(ctx, job, seen)
+	}
+	if err != nil {
+		return "", fmt.Errorf("storing job %d: %w", seen.ID, err)
+	}
+	observe(v1alpha1.WorkflowJobStatus{}, job.Status)
+	return Created, nil
+}
+
+// update the stored job. A conflict means that the cache is behind: the job is read from the API server then.
+func (r *Recorder) update(ctx context.Context, job *v1alpha1.WorkflowJob, seen github.Job) (Outcome, error) {
+	outcome, fresh := Unchanged, job.ResourceVersion != ""
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		if !fresh {
+			if err := r.Live.Get(ctx, client.ObjectKeyFromObject(job), job); err != nil {
+				return err
+			}
+		}
+		fresh = false
+		before := job.Status
+		job.Status = advance(before, seen)
+		r.addSandbox(ctx, job)
+		if equality.Semantic.DeepEqual(before, job.Status) {
+			return nil
+		}
+		if err := r.Update(ctx, job); err != nil {
+			return err
+		}
+		outcome = Advanced
+		observe(before, job.Status)
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("storing job %d: %w", seen.ID, err)
+	}
+	return outcome, nil
+}
+
+// addSandbox notes the sandbox that the job runs in, for who looks at the job after its Runner is gone.
+func (r *Recorder) addSandbox(ctx context.Context, job *v1alpha1.WorkflowJob) {
+	if job.Status.RunnerName == "" || job.Status.SandboxID != "" {
+		return
+	}
+	var runners v1alpha1.RunnerList
+	err := r.List(ctx, &runners, client.InNamespace(job.Namespace), client.MatchingFields{runnerIndex: job.Status.RunnerName}, client.UnsafeDisableDeepCopy)
+	if err == nil && len(runners.Items) > 0 {
+		job.Status.SandboxID = runners.Items[0].Status.SandboxID
+	}
+}
+
+// observe how long a job was queued, when it is first seen to be taken.
+func observe(before, after v1alpha1.WorkflowJobStatus) {
+	if before.StartedAt == nil && after.StartedAt != nil && after.QueuedAt != nil && after.RunnerName != "" {
+		metrics.JobStarted(after.StartedAt.Sub(after.QueuedAt.Time))
+	}
+}
+
+// objectName of a job: the same for whoever reports it. IDs are unique within a server only.
+func objectName(server string, id int64) string {
+	host := github.Host(server)
+	if host == "github.com" {
+		return "job-" + strconv.FormatInt(id, 10)
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(host))
+	return fmt.Sprintf("job-%08x-%d", h.Sum32(), id)
+}
+
+// knows says whether a job is stored.
+func (r *Recorder) knows(ctx context.Context, origin Origin, id int64) (bool, error) {
+	var known v1alpha1.WorkflowJobList
+	err := r.List(ctx, &known, client.MatchingFields{jobIndex: objectName(origin.Server, id)}, client.UnsafeDisableDeepCopy)
+	return len(known.Items) > 0, err
+}
+
+// Confirm what GitHub says of one stored job now. A job that GitHub does not know any more is over.
+func (r *Recorder) Confirm(ctx context.Context, gh *github.Client, job *v1alpha1.WorkflowJob, now time.Time) error {
+	seen, err := gh.GetJob(ctx, job.Spec.Repository, job.Spec.ID)
+	if fault.Is(err, fault.NotFound) {
+		seen = github.Job{ID: job.Spec.ID, State: v1alpha1.JobCompleted, Conclusion: "deleted", CompletedAt: now}
+	} else if err != nil {
+		return err
+	}
+	_, err = r.update(ctx, job.DeepCopy(), seen)
+	return err
+}
