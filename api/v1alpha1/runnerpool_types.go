@@ -7,7 +7,7 @@ import (
 // RunnerPoolSpec is what an operator declares.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.repository), has(self.organization), has(self.enterprise)].filter(set, set).size() == 1",message="set exactly one of repository, organization and enterprise"
-// +kubebuilder:validation:XValidation:rule="(has(self.repository) ? self.repository : ”) == (has(oldSelf.repository) ? oldSelf.repository : ”) && (has(self.organization) ? self.organization : ”) == (has(oldSelf.organization) ? oldSelf.organization : ”) && (has(self.enterprise) ? self.enterprise : ”) == (has(oldSelf.enterprise) ? oldSelf.enterprise : ”)",message="the scope of a pool cannot be changed: create another RunnerPool for another repository, organization or enterprise"
+// +kubebuilder:validation:XValidation:rule="has(self.repository) == has(oldSelf.repository) && (!has(self.repository) || self.repository == oldSelf.repository) && has(self.organization) == has(oldSelf.organization) && (!has(self.organization) || self.organization == oldSelf.organization) && has(self.enterprise) == has(oldSelf.enterprise) && (!has(self.enterprise) || self.enterprise == oldSelf.enterprise)",message="the scope of a pool cannot be changed: create another RunnerPool for another repository, organization or enterprise"
 type RunnerPoolSpec struct {
 	Scope `json:",inline"`
 
@@ -35,7 +35,7 @@ type RunnerPoolSpec struct {
 // RunnerLabel is a label of a runner as written in runs-on.
 //
 // +kubebuilder:validation:MaxLength=256
-// +kubebuilder:validation:XValidation:rule="self.trim() != ”",message="a label cannot be empty: remove it or write its name"
+// +kubebuilder:validation:XValidation:rule="self.trim().size() > 0",message="a label cannot be empty: remove it or write its name"
 // +kubebuilder:validation:XValidation:rule="!self.contains(',')",message="a label cannot contain a comma: write each label as an item of its own"
 type RunnerLabel string
 

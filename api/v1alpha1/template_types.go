@@ -53,13 +53,13 @@ type RunnerTemplate struct {
 	// that takes longer is terminated and tried again.
 	// +optional
 	// +kubebuilder:default="5m"
-	// +kubebuilder:validation:XValidation:rule="self >= duration('1s') && self <= duration('1h')",message="startupTimeout must be between 1s and 1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="startupTimeout must be a duration between 1s and 1h, for example 90s"
 	StartupTimeout metav1.Duration `json:"startupTimeout,omitzero"`
 
 	// IdleTimeout is how long a runner that no queued job needs stays online, so that a job queued soon after finds it.
 	// +optional
 	// +kubebuilder:default="1m"
-	// +kubebuilder:validation:XValidation:rule="self >= duration('0s') && self <= duration('24h')",message="idleTimeout must be between 0s and 24h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="idleTimeout must be a duration between 0s and 24h, for example 90s"
 	IdleTimeout metav1.Duration `json:"idleTimeout,omitzero"`
 }
 
@@ -111,7 +111,7 @@ const RunnerVersionLatest = "latest"
 // Image is either built here, from Base and the runner at RunnerVersion, or the operator's own (Ref).
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.ref) || !has(self.runnerSHA256)",message="image.ref is used as it is: leave out image.runnerSHA256, or leave out image.ref to have the image built"
-// +kubebuilder:validation:XValidation:rule="has(self.ref) || self.runnerVersion == 'latest' || has(self.runnerSHA256)",message="a pinned image.runnerVersion needs image.runnerSHA256, the checksum of actions-runner-linux-x64 from the release's page"
+// +kubebuilder:validation:XValidation:rule="has(self.ref) || !has(self.runnerVersion) || self.runnerVersion == 'latest' || has(self.runnerSHA256)",message="a pinned image.runnerVersion needs image.runnerSHA256, the checksum of actions-runner-linux-x64 from the release's page"
 // +kubebuilder:validation:XValidation:rule="has(self.ref) || !has(self.command)",message="image.command goes with image.ref; the image built here starts its own runner"
 type Image struct {
 	// Ref of an image in a registry, used as it is. It must have the runner, started by Command.
@@ -153,8 +153,8 @@ type Image struct {
 
 // Sandbox is the size of a sandbox and how long it may live.
 //
-// +kubebuilder:validation:XValidation:rule="quantity(string(self.cpu)).compareTo(quantity('125m')) >= 0 && quantity(string(self.cpu)).compareTo(quantity('64')) <= 0",message="sandbox.cpu must be between 125m and 64 physical cores"
-// +kubebuilder:validation:XValidation:rule="quantity(string(self.memory)).compareTo(quantity('128Mi')) >= 0 && quantity(string(self.memory)).compareTo(quantity('336Gi')) <= 0",message="sandbox.memory must be between 128Mi and 336Gi"
+// +kubebuilder:validation:XValidation:rule="!has(self.cpu) || quantity(string(self.cpu)).compareTo(quantity('125m')) >= 0 && quantity(string(self.cpu)).compareTo(quantity('64')) <= 0",message="sandbox.cpu must be between 125m and 64 physical cores"
+// +kubebuilder:validation:XValidation:rule="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('128Mi')) >= 0 && quantity(string(self.memory)).compareTo(quantity('336Gi')) <= 0",message="sandbox.memory must be between 128Mi and 336Gi"
 type Sandbox struct {
 	// CPU that is reserved, in physical cores (one is two vCPUs).
 	// +optional
@@ -175,7 +175,7 @@ type Sandbox struct {
 	// Timeout of a sandbox's life, from its creation; whatever runs in it then is killed. Modal's limit is 24h.
 	// +optional
 	// +kubebuilder:default="6h"
-	// +kubebuilder:validation:XValidation:rule="self >= duration('1m') && self <= duration('24h')",message="sandbox.timeout must be between 1m and 24h"
-	// +kubebuilder:validation:XValidation:rule="self.getMilliseconds() == 0",message="sandbox.timeout must be whole seconds"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="sandbox.timeout must be a duration between 1m and 24h, for example 90s"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[0-9]ms|[.]')",message="sandbox.timeout must be whole seconds"
 	Timeout metav1.Duration `json:"timeout,omitzero"`
 }

@@ -1,0 +1,141 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+)
+
+// kubectl runs the real kubectl, as an operator would.
+func kubectl(t *testing.T, input string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), plane.Kubectl, append([]string{"--kubeconfig", plane.Kubeconfig}, args...)...)
+	cmd.Stdin = strings.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func newNamespace(t *testing.T) string {
+	t.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
+	if err := plane.Client.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = plane.Client.Delete(context.Background(), namespace) })
+	return namespace.Name
+}
+
+// manifest of a RunnerPool with this spec, given as lines of YAML.
+func manifest(name string, spec ...string) string {
+	return "apiVersion: modalrunner.dev/v1alpha1\nkind: RunnerPool\nmetadata: {name: " + name + "}\nspec:\n  " + strings.Join(spec, "\n  ") + "\n"
+}
+
+func TestTheSmallestManifestGetsAllDefaults(t *testing.T) {
+	namespace := newNamespace(t)
+	if out, err := kubectl(t, manifest("widgets", "repository: octo/widgets", "labels: [modal]", "maxConcurrency: 10"), "-n", namespace, "apply", "-f", "-"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var pool v1alpha1.RunnerPool
+	if err := plane.Client.Get(t.Context(), clientKey(namespace, "widgets"), &pool); err != nil {
+		t.Fatal(err)
+	}
+	spec := pool.Spec
+	got := []string{
+		spec.GitHub.URL, spec.GitHub.SecretName, spec.Modal.App, spec.Modal.SecretName, spec.Image.Base, spec.Image.RunnerVersion,
+		spec.Sandbox.CPU.String(), spec.Sandbox.Memory.String(), spec.Sandbox.Timeout.Duration.String(),
+		spec.StartupTimeout.Duration.String(), spec.IdleTimeout.Duration.String(),
+	}
+	want := []string{
+		"https://github.com", "github", "modal-runner-controller", "modal", "ubuntu:24.04", "latest",
+		"2", "4Gi", "6h0m0s", "5m0s", "1m0s",
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("the defaults are %v, want %v", got, want)
+	}
+}
+
+func TestAWrongManifestIsRefusedWithWhatToDo(t *testing.T) {
+	namespace := newNamespace(t)
+	valid := []string{"repository: octo/widgets", "labels: [modal]", "maxConcurrency: 1"}
+	with := func(lines ...string) []string { return append(append([]string{}, valid...), lines...) }
+	for name, test := range map[string]struct {
+		spec    []string
+		message string
+	}{
+		"no scope":                         {[]string{"labels: [modal]", "maxConcurrency: 1"}, "set exactly one of repository, organization and enterprise"},
+		"two scopes":                       {with("organization: octo"), "set exactly one of repository, organization and enterprise"},
+		"a bare repository":                {[]string{"repository: widgets", "labels: [modal]", "maxConcurrency: 1"}, "write the repository as owner/name"},
+		"a URL as repository":              {[]string{"repository: https://github.com/octo/widgets", "labels: [modal]", "maxConcurrency: 1"}, "write the repository as owner/name"},
+		"no labels":                        {[]string{"repository: octo/widgets", "labels: []", "maxConcurrency: 1"}, "should have at least 1 items"},
+		"an empty label":                   {[]string{"repository: octo/widgets", "labels: ['']", "maxConcurrency: 1"}, "a label cannot be empty"},
+		"a label with a comma":             {[]string{"repository: octo/widgets", "labels: ['a,b']", "maxConcurrency: 1"}, "write each label as an item of its own"},
+		"a negative limit":                 {[]string{"repository: octo/widgets", "labels: [modal]", "maxConcurrency: -1"}, "should be greater than or equal to 0"},
+		"no limit":                         {[]string{"repository: octo/widgets", "labels: [modal]"}, "maxConcurrency: Required value"},
+		"a pinned runner without checksum": {with("image: {runnerVersion: 2.330.0}"), "needs image.runnerSHA256"},
+		"a command without an own image":   {with("image: {command: [/run.sh]}"), "image.command goes with image.ref"},
+		"too long a timeout":               {with("sandbox: {timeout: 25h}"), "sandbox.timeout must be a duration between 1m and 24h"},
+		"a timeout with milliseconds":      {with("sandbox: {timeout: 90s500ms}"), "sandbox.timeout must be whole seconds"},
+		"a wrong gpu":                      {with("sandbox: {gpu: 'H100:9'}"), "with a count of 1 to 8"},
+		"too much cpu":                     {with("sandbox: {cpu: 100}"), "sandbox.cpu must be between 125m and 64"},
+		"too little memory":                {with("sandbox: {memory: 1Mi}"), "sandbox.memory must be between 128Mi and 336Gi"},
+		"a server without https":           {with("github: {url: 'http://ghe.example.com'}"), "github.url must be the server's https address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := kubectl(t, manifest("wrong", test.spec...), "-n", namespace, "apply", "-f", "-")
+			if err == nil || !strings.Contains(out, test.message) {
+				t.Errorf("kubectl said %q, which lacks %q", out, test.message)
+			}
+		})
+	}
+}
+
+func TestTheScopeOfAPoolCannotBeChanged(t *testing.T) {
+	namespace := newNamespace(t)
+	pool := manifest("fixed", "repository: octo/widgets", "labels: [modal]", "maxConcurrency: 1")
+	if out, err := kubectl(t, pool, "-n", namespace, "apply", "-f", "-"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	out, err := kubectl(t, strings.ReplaceAll(pool, "octo/widgets", "octo/gadgets"), "-n", namespace, "apply", "-f", "-")
+	if err == nil || !strings.Contains(out, "create another RunnerPool") {
+		t.Errorf("kubectl said %q", out)
+	}
+}
+
+func TestKubectlScaleSetsMaxConcurrency(t *testing.T) {
+	namespace := newNamespace(t)
+	pool := manifest("scaled", "repository: octo/widgets", "labels: [modal]", "maxConcurrency: 1")
+	if out, err := kubectl(t, pool, "-n", namespace, "apply", "-f", "-"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := kubectl(t, "", "-n", namespace, "scale", "rp/scaled", "--replicas=7"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, _ := kubectl(t, "", "-n", namespace, "get", "rp", "scaled", "-o", "jsonpath={.spec.maxConcurrency}"); out != "7" {
+		t.Errorf("maxConcurrency is %q", out)
+	}
+}
+
+func TestTheSamplesApply(t *testing.T) {
+	namespace := newNamespace(t)
+	samples, err := filepath.Glob("../../config/samples/*pool*.yaml")
+	if err != nil || len(samples) == 0 {
+		t.Fatalf("no samples: %v", err)
+	}
+	for _, sample := range samples {
+		text, err := os.ReadFile(sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := kubectl(t, string(text), "-n", namespace, "create", "--dry-run=server", "-f", "-"); err != nil && !strings.Contains(out, "the namespace from the provided object") {
+			t.Errorf("%s: %s", sample, out)
+		}
+	}
+}

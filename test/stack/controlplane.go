@@ -1,0 +1,151 @@
+// Package stack starts what tests and the local stack run on: a real API server, etcd and controller manager, both
+// simulators, and the product's manager as a process of its own.
+package stack
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+)
+
+// ControlPlane is a running API server with etcd and a controller manager (for garbage collection, namespaces and
+// service accounts), and the project's CRDs installed.
+type ControlPlane struct {
+	// Config of an administrator.
+	Config *rest.Config
+	// Client of an administrator, without a cache.
+	Client client.Client
+	// Kubeconfig is the path of a file for an administrator.
+	Kubeconfig string
+	// Kubectl is the path of a kubectl of the API server's version.
+	Kubectl string
+
+	environment *envtest.Environment
+	controllers *exec.Cmd
+	folder      string
+}
+
+// Root of the repository.
+func Root() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the module: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+}
+
+// Assets gives the folder with the control plane's programs, which hack/assets.sh downloads or builds when they are not
+// there yet. That may take minutes; it says so on stderr.
+func Assets(ctx context.Context, root string) (string, error) {
+	script := exec.CommandContext(ctx, filepath.Join(root, "hack", "assets.sh"))
+	script.Stderr = os.Stderr
+	out, err := script.Output()
+	if err != nil {
+		return "", fmt.Errorf("providing the control plane: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// StartControlPlane and install the CRDs of the repository at root.
+func StartControlPlane(ctx context.Context, root string) (*ControlPlane, error) {
+	// envtest's own log lines tell nothing that its errors do not.
+	log.SetLogger(logr.Discard())
+	assets, err := Assets(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := os.MkdirTemp("", "modal-runner-stack-")
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	c := &ControlPlane{
+		folder:  folder,
+		Kubectl: filepath.Join(assets, "kubectl"),
+		environment: &envtest.Environment{
+			BinaryAssetsDirectory:    assets,
+			CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd", "bases")},
+			ErrorIfCRDPathMissing:    true,
+			ControlPlaneStartTimeout: 3 * time.Minute,
+			ControlPlaneStopTimeout:  time.Minute,
+		},
+	}
+	if c.Config, err = c.environment.Start(); err != nil {
+		return nil, fmt.Errorf("starting the control plane: %w", err)
+	}
+	c.Config.QPS = -1
+	if err := c.finish(assets, scheme); err != nil {
+		return nil, fmt.Errorf("%w; stopping: %v", err, c.Stop())
+	}
+	return c, nil
+}
+
+func (c *ControlPlane) finish(assets string, scheme *runtime.Scheme) error {
+	admin, err := c.environment.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		return fmt.Errorf("adding an administrator: %w", err)
+	}
+	kubeconfig, err := admin.KubeConfig()
+	if err != nil {
+		return fmt.Errorf("making a kubeconfig: %w", err)
+	}
+	c.Kubeconfig = filepath.Join(c.folder, "kubeconfig")
+	if err := os.WriteFile(c.Kubeconfig, kubeconfig, 0o600); err != nil {
+		return err
+	}
+	if c.Client, err = client.New(c.Config, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	return c.startControllers(assets)
+}
+
+func (c *ControlPlane) startControllers(assets string) error {
+	certificates := c.environment.ControlPlane.APIServer.CertDir
+	log, err := os.Create(filepath.Join(c.folder, "kube-controller-manager.log"))
+	if err != nil {
+		return err
+	}
+	c.controllers = exec.Command(filepath.Join(assets, "kube-controller-manager"),
+		"--kubeconfig="+c.Kubeconfig,
+		"--leader-elect=false",
+		"--bind-address=127.0.0.1",
+		"--secure-port=0",
+		"--service-account-private-key-file="+filepath.Join(certificates, "sa-signer.key"),
+		"--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller",
+	)
+	c.controllers.Stdout, c.controllers.Stderr = log, log
+	if err := c.controllers.Start(); err != nil {
+		return fmt.Errorf("starting kube-controller-manager: %w", err)
+	}
+	return nil
+}
+
+// Stop everything that was started.
+func (c *ControlPlane) Stop() error {
+	if c.controllers != nil && c.controllers.Process != nil {
+		_ = c.controllers.Process.Kill()
+		_ = c.controllers.Wait()
+	}
+	err := c.environment.Stop()
+	_ = os.RemoveAll(c.folder)
+	return err
+}

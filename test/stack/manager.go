@@ -1,0 +1,186 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// BuildManager compiles the manager of the repository at root into folder and gives its path.
+func BuildManager(ctx context.Context, root, folder string) (string, error) {
+	path := filepath.Join(folder, "manager")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "./cmd/manager")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the manager: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// ManagerOptions say how to run the manager.
+type ManagerOptions struct {
+	// Binary of the manager.
+	Binary string
+	// Kubeconfig that it uses.
+	Kubeconfig string
+	// Namespace that it runs in.
+	Namespace string
+	// ModalURL of the Modal simulator.
+	ModalURL string
+	// WebhookSecret that deliveries are signed with.
+	WebhookSecret string
+	// Arguments beside those that the stack gives.
+	Arguments []string
+	// Log that the manager's own goes to, beside Manager.Log.
+	Log io.Writer
+}
+
+// Manager is a running manager process.
+type Manager struct {
+	// WebhookURL that GitHub delivers to. It stays the same over restarts.
+	WebhookURL string
+
+	options ManagerOptions
+	folder  string
+	webhook string
+	probe   string
+	metrics string
+	log     safeBuffer
+	process *exec.Cmd
+	ended   chan struct{}
+}
+
+// StartManager and wait until it is ready.
+func StartManager(ctx context.Context, options ManagerOptions) (*Manager, error) {
+	folder, err := os.MkdirTemp("", "modal-runner-manager-")
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{options: options, folder: folder}
+	for _, address := range []*string{&m.webhook, &m.probe, &m.metrics} {
+		if *address, err = freeAddress(); err != nil {
+			return nil, err
+		}
+	}
+	m.WebhookURL = "http://" + m.webhook + "/webhook"
+	if err := os.WriteFile(filepath.Join(folder, "secret"), []byte(options.WebhookSecret), 0o600); err != nil {
+		return nil, err
+	}
+	return m, m.Restart(ctx)
+}
+
+// Restart the process, which must have ended, and wait until it is ready.
+func (m *Manager) Restart(ctx context.Context) error {
+	m.process = exec.Command(m.options.Binary, append([]string{
+		"--webhook-bind-address=" + m.webhook,
+		"--health-probe-bind-address=" + m.probe,
+		"--metrics-bind-address=" + m.metrics,
+		"--metrics-secure=false",
+		"--webhook-secret-dir=" + m.folder,
+		"--zap-log-level=debug",
+	}, m.options.Arguments...)...)
+	m.process.Env = append(os.Environ(),
+		"KUBECONFIG="+m.options.Kubeconfig, "POD_NAMESPACE="+m.options.Namespace, "MODAL_SERVER_URL="+m.options.ModalURL)
+	out := io.Writer(&m.log)
+	if m.options.Log != nil {
+		out = io.MultiWriter(&m.log, m.options.Log)
+	}
+	m.process.Stdout, m.process.Stderr = out, out
+	if err := m.process.Start(); err != nil {
+		return fmt.Errorf("starting the manager: %w", err)
+	}
+	m.ended = make(chan struct{})
+	go func() {
+		_ = m.process.Wait()
+		close(m.ended)
+	}()
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		select {
+		case <-m.ended:
+			return false, fmt.Errorf("it ended:\n%s", m.Log())
+		default:
+			return m.get(ctx, m.probe, "/readyz") == nil, nil
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the manager to be ready: %w", err)
+	}
+	return nil
+}
+
+func (m *Manager) get(ctx context.Context, address, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s", path, resp.Status)
+	}
+	return nil
+}
+
+// MetricsAddress is where the manager serves /metrics, without TLS.
+func (m *Manager) MetricsAddress() string { return m.metrics }
+
+// Log is all that the manager has written, over all its restarts.
+func (m *Manager) Log() string { return m.log.String() }
+
+// Kill the process as kill -9 does, and wait until it is gone.
+func (m *Manager) Kill() {
+	_ = m.process.Process.Kill()
+	<-m.ended
+}
+
+// Stop the process as Kubernetes does, and wait until it is gone.
+func (m *Manager) Stop() {
+	_ = m.process.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-m.ended:
+	case <-time.After(30 * time.Second):
+		m.Kill()
+	}
+	_ = os.RemoveAll(m.folder)
+}
+
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String(), nil
+}
+
+type safeBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Clone(b.buffer.String())
+}
