@@ -23,6 +23,13 @@ func kubectl(t *testing.T, input string, args ...string) (string, error) {
 	return string(out), err
 }
 
+// kubectlInBackground is kubectl for clean-ups, whose test's context has ended.
+func kubectlInBackground(namespace string, args ...string) (string, error) {
+	cmd := exec.Command(plane.Kubectl, append([]string{"--kubeconfig", plane.Kubeconfig, "-n", namespace}, args...)...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 func newNamespace(t *testing.T) string {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}

@@ -62,8 +62,8 @@ type Manager struct {
 	ended   chan struct{}
 }
 
-// StartManager and wait until it is ready.
-func StartManager(ctx context.Context, options ManagerOptions) (*Manager, error) {
+// NewManager that is not started yet; Restart starts it.
+func NewManager(options ManagerOptions) (*Manager, error) {
 	folder, err := os.MkdirTemp("", "modal-runner-manager-")
 	if err != nil {
 		return nil, err
@@ -78,10 +78,12 @@ func StartManager(ctx context.Context, options ManagerOptions) (*Manager, error)
 	if err := os.WriteFile(filepath.Join(folder, "secret"), []byte(options.WebhookSecret), 0o600); err != nil {
 		return nil, err
 	}
-	return m, m.Restart(ctx)
+	m.ended = make(chan struct{})
+	close(m.ended)
+	return m, nil
 }
 
-// Restart the process, which must have ended, and wait until it is ready.
+// Restart the process, or start it for the first time, and wait until it is ready.
 func (m *Manager) Restart(ctx context.Context) error {
 	m.process = exec.Command(m.options.Binary, append([]string{
 		"--webhook-bind-address=" + m.webhook,
@@ -144,13 +146,17 @@ func (m *Manager) Log() string { return m.log.String() }
 
 // Kill the process as kill -9 does, and wait until it is gone.
 func (m *Manager) Kill() {
-	_ = m.process.Process.Kill()
+	if m.process != nil {
+		_ = m.process.Process.Kill()
+	}
 	<-m.ended
 }
 
 // Stop the process as Kubernetes does, and wait until it is gone.
 func (m *Manager) Stop() {
-	_ = m.process.Process.Signal(syscall.SIGTERM)
+	if m.process != nil {
+		_ = m.process.Process.Signal(syscall.SIGTERM)
+	}
 	select {
 	case <-m.ended:
 	case <-time.After(30 * time.Second):

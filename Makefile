@@ -1,0 +1,74 @@
+# make help tells what there is. Everything that a target needs, it builds or downloads itself, outside the work tree.
+SHELL := /usr/bin/env bash -euo pipefail
+TOOL  := go -C $(CURDIR)/hack/tools tool
+LINT  := go -C $(CURDIR)/hack/lint tool -n golangci-lint
+
+# Packages whose tests need no control plane.
+UNIT := $(shell go list ./... 2>/dev/null | grep -v /test/)
+
+.PHONY: help
+help: ## Show this help.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run the whole product on this machine: API server, simulators, manager, a real workflow. FLAGS=--stay keeps it up.
+	go run ./cmd/sandstack $(FLAGS)
+
+.PHONY: test
+test: assets openapi ## Run all tests, against a real API server and both simulators.
+	$(TOOL) -n gotestsum >/dev/null
+	cd $(CURDIR) && "$$($(TOOL) -n gotestsum)" --format pkgname-and-test-fails -- -race -timeout 30m ./...
+
+.PHONY: unit
+unit: openapi ## Run the tests that need no control plane.
+	go test -race $(UNIT)
+
+.PHONY: build
+build: ## Build the manager into bin/.
+	CGO_ENABLED=0 go build -trimpath -o bin/manager ./cmd/manager
+
+.PHONY: assets
+assets: ## Provide etcd, kube-apiserver, kube-controller-manager and kubectl (minutes the first time).
+	@hack/assets.sh >/dev/null
+
+.PHONY: openapi
+openapi: ## Provide GitHub's OpenAPI description.
+	@hack/openapi/fetch.sh >/dev/null
+
+.PHONY: generate
+generate: ## Generate deepcopy functions.
+	$(TOOL) -n controller-gen >/dev/null
+	"$$($(TOOL) -n controller-gen)" object paths=./api/...
+
+.PHONY: manifests
+manifests: ## Generate CRDs, RBAC, the chart's copies of them and the API reference.
+	"$$($(TOOL) -n controller-gen)" crd paths=./api/... output:crd:dir=config/crd/bases
+	"$$($(TOOL) -n controller-gen)" rbac:roleName=manager-role paths=./controllers/... paths=./internal/... output:rbac:dir=config/rbac
+	hack/chart-crds.sh
+	"$$($(TOOL) -n crd-ref-docs)" --source-path=api/v1alpha1 --config=hack/crd-ref-docs.yaml --renderer=markdown --output-path=docs/api.md
+
+.PHONY: lint
+lint: ## Run the linters.
+	"$$($(LINT))" run ./...
+
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in what the manager links.
+	"$$($(TOOL) -n govulncheck)" ./cmd/manager
+
+.PHONY: chart
+chart: ## Check the Helm chart and the kustomize configuration against each other.
+	hack/chart.sh
+
+.PHONY: drift
+drift: generate manifests ## Fail when a generated file is not as its source says.
+	go mod tidy
+	git diff --exit-code
+	@test -z "$$(git status --porcelain)" || { git status --short; echo "generated files are not committed: run make generate manifests"; exit 1; }
+
+.PHONY: install
+install: ## Install the CRDs into the cluster of the current kubeconfig.
+	kubectl apply --server-side -f config/crd/bases
+
+.PHONY: deploy
+deploy: ## Install the controller into the cluster of the current kubeconfig.
+	kubectl apply --server-side -k config/default

@@ -1,0 +1,253 @@
+package github
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// runnerVersion that the simulator offers.
+const runnerVersion = "2.330.0"
+
+var validRunnerName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// runner is a registration.
+type runner struct {
+	id     int64
+	name   string
+	scope  string // "owner/repo", "owner" or "enterprise:slug", in lower case
+	group  int64
+	labels []string
+	busy   bool
+
+	credential string
+	used       bool
+	expires    time.Time
+	createdAt  time.Time
+	session    *session
+	lastSeen   time.Time
+}
+
+// Runner is what the simulator tells tests of a registration.
+type Runner struct {
+	ID           int64
+	Name         string
+	Labels       []string
+	Online, Busy bool
+	Scope        string
+}
+
+// Runners gives all registrations.
+func (s *Server) Runners() []Runner {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Runner
+	for _, r := range s.sortedRunners() {
+		all = append(all, Runner{ID: r.id, Name: r.name, Labels: r.labels, Online: s.online(r), Busy: r.busy, Scope: r.scope})
+	}
+	return all
+}
+
+func (s *Server) sortedRunners() []*runner {
+	all := make([]*runner, 0, len(s.runners))
+	for _, r := range s.runners {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b *runner) int { return int(a.id - b.id) })
+	return all
+}
+
+// online says whether a runner has shown life lately. The lock is held.
+func (s *Server) online(r *runner) bool {
+	return r.session != nil && (r.session.polling || s.clock.Since(r.lastSeen) < s.options.OfflineAfter)
+}
+
+// ForgetRunner loses a registration while its runner goes on listening, as has happened at GitHub (actions/runner#4617).
+func (s *Server) ForgetRunner(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.runners[id]; ok {
+		delete(s.runners, id)
+		s.note("runner forgotten", nil, r)
+	}
+}
+
+func scopeOf(params map[string]string) string {
+	switch {
+	case params["repo"] != "":
+		return strings.ToLower(params["owner"] + "/" + params["repo"])
+	case params["enterprise"] != "":
+		return "enterprise:" + strings.ToLower(params["enterprise"])
+	default:
+		return strings.ToLower(params["org"])
+	}
+}
+
+// generateJIT registers an ephemeral runner. It adds no default labels.
+func (s *Server) generateJIT(req *http.Request, params map[string]string) reply {
+	var body struct {
+		Name          *string  `json:"name"`
+		RunnerGroupID *int64   `json:"runner_group_id"`
+		Labels        []string `json:"labels"`
+		WorkFolder    *string  `json:"work_folder"`
+	}
+	decoder := json.NewDecoder(req.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&body); err != nil {
+		return refuse(http.StatusUnprocessableEntity, "Invalid request.\n\n"+err.Error())
+	}
+	switch {
+	case body.Name == nil || !validRunnerName.MatchString(*body.Name):
+		return refuse(http.StatusUnprocessableEntity, "Validation Failed", "name must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
+	case body.RunnerGroupID == nil:
+		return refuse(http.StatusUnprocessableEntity, "Validation Failed", `"runner_group_id" wasn't supplied.`)
+	case *body.RunnerGroupID != 1:
+		return refuse(http.StatusNotFound, "Not Found")
+	case len(body.Labels) < 1 || len(body.Labels) > 100 || slices.ContainsFunc(body.Labels, badLabel):
+		return refuse(http.StatusUnprocessableEntity, "Validation Failed", "labels must be 1 to 100 names")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	scope := scopeOf(params)
+	for _, other := range s.runners {
+		if other.scope == scope && strings.EqualFold(other.name, *body.Name) {
+			return refuse(http.StatusConflict, "Already exists - A runner with the name "+*body.Name+" already exists.")
+		}
+	}
+	r := &runner{
+		id: s.newID(), name: *body.Name, scope: scope, group: *body.RunnerGroupID, labels: body.Labels,
+		createdAt: s.clock.Now(), expires: s.clock.Now().Add(s.options.JITTTL),
+	}
+	r.credential = fmt.Sprintf("cred-%d-%08x", r.id, s.random.Uint32())
+	s.runners[r.id] = r
+	s.note("runner registered", nil, r)
+	return reply{status: http.StatusCreated, body: map[string]any{"runner": s.runnerJSON(r), "encoded_jit_config": s.encode(r)}}
+}
+
+func badLabel(label string) bool {
+	return strings.TrimSpace(label) == "" || strings.Contains(label, ",") || len(label) > 256
+}
+
+// encode the JIT config: the files of a configured runner, each encoded by itself, as GitHub does.
+func (s *Server) encode(r *runner) string {
+	file := func(content map[string]any) string {
+		text, _ := json.Marshal(content)
+		return base64.StdEncoding.EncodeToString(text)
+	}
+	files, _ := json.Marshal(map[string]string{
+		".runner":      file(map[string]any{"AgentId": r.id, "AgentName": r.name, "Ephemeral": "true", "ServerUrl": s.url, "WorkFolder": "_work"}),
+		".credentials": file(map[string]any{"Scheme": "OAuth", "Data": map[string]string{"ClientId": r.credential}}),
+	})
+	return base64.StdEncoding.EncodeToString(files)
+}
+
+func (s *Server) runnerJSON(r *runner) map[string]any {
+	labels := []any{}
+	for i, label := range r.labels {
+		labels = append(labels, map[string]any{"id": i + 1, "name": label, "type": "custom"})
+	}
+	state := "offline"
+	if s.online(r) {
+		state = "online"
+	}
+	return map[string]any{
+		"id": r.id, "runner_group_id": r.group, "name": r.name, "os": "linux", "status": state, "busy": r.busy,
+		"labels": labels, "ephemeral": true, "version": runnerVersion,
+	}
+}
+
+func (s *Server) listRunners(req *http.Request, params map[string]string) reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	scope, name := scopeOf(params), req.URL.Query().Get("name")
+	var all []any
+	for _, r := range s.sortedRunners() {
+		if r.scope == scope && (name == "" || r.name == name) {
+			all = append(all, s.runnerJSON(r))
+		}
+	}
+	return s.paged(req, "runners", all)
+}
+
+func (s *Server) getRunner(_ *http.Request, params map[string]string) reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.runnerOf(params); r != nil {
+		return ok(s.runnerJSON(r))
+	}
+	return notFound()
+}
+
+// deleteRunner refuses while the runner has a job.
+func (s *Server) deleteRunner(_ *http.Request, params map[string]string) reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.runnerOf(params)
+	if r == nil {
+		return notFound()
+	}
+	if r.busy {
+		return refuse(http.StatusUnprocessableEntity, fmt.Sprintf("Bad request - Runner \"%s\" is still running a job", r.name))
+	}
+	s.unregister(r, "runner removed")
+	return reply{status: http.StatusNoContent}
+}
+
+// unregister a runner and end its session. The lock is held.
+func (s *Server) unregister(r *runner, kind string) {
+	delete(s.runners, r.id)
+	if r.session != nil {
+		r.session.end()
+	}
+	s.note(kind, nil, r)
+}
+
+func (s *Server) runnerOf(params map[string]string) *runner {
+	id, _ := strconv.ParseInt(params["runner"], 10, 64)
+	if r, known := s.runners[id]; known && r.scope == scopeOf(params) {
+		return r
+	}
+	return nil
+}
+
+// paged gives the page that the query asks for, with the links to the others.
+func (s *Server) paged(req *http.Request, key string, all []any) reply {
+	query := req.URL.Query()
+	size, err := strconv.Atoi(query.Get("per_page"))
+	if err != nil || size < 1 {
+		size = 30
+	}
+	size = min(size, 100)
+	page, err := strconv.Atoi(query.Get("page"))
+	if err != nil || page < 1 {
+		page = 1
+	}
+	begin, end := min((page-1)*size, len(all)), min(page*size, len(all))
+	answer := ok(map[string]any{"total_count": len(all), key: append([]any{}, all[begin:end]...)})
+	if end < len(all) {
+		query.Set("page", strconv.Itoa(page+1))
+		next := fmt.Sprintf(`<%s%s?%s>; rel="next"`, s.url, req.URL.Path, query.Encode())
+		answer.header = http.Header{"Link": {next}}
+	}
+	return answer
+}
+
+// runnerArchive is what the download URL gives.
+func runnerArchive() []byte { return []byte("the archive of the runner, version " + runnerVersion) }
+
+func (s *Server) listDownloads(*http.Request, map[string]string) reply {
+	sum := sha256.Sum256(runnerArchive())
+	name := "actions-runner-linux-x64-" + runnerVersion + ".tar.gz"
+	return ok([]any{map[string]any{
+		"os": "linux", "architecture": "x64", "download_url": s.url + "/downloads/" + name, "filename": name,
+		"sha256_checksum": hex.EncodeToString(sum[:]),
+	}})
+}

@@ -1,0 +1,284 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
+	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
+	"github.com/modalrunner/modal-runner-controller/simulators/runner"
+	"github.com/modalrunner/modal-runner-controller/test/stack"
+)
+
+const (
+	repository    = "octo/widgets"
+	token         = "ghp_" + "e2eTokenOfTheSimulatorOnly0123456789"
+	modalID       = "ak-e2e"
+	modalSecret   = "as-e2e-secret-value"
+	webhookSecret = "webhook-secret-value"
+
+	// patience bounds every wait: generous, since it is spent only when something is wrong.
+	patience = 90 * time.Second
+	often    = 50 * time.Millisecond
+)
+
+// world is what one test has to itself: a namespace, both simulators, credentials, and a manager that serves that
+// namespace alone.
+type world struct {
+	*WithT
+	t         *testing.T
+	ctx       context.Context
+	namespace string
+	github    *githubsim.Server
+	modal     *modalsim.Server
+	manager   *stack.Manager
+	// behave decides how the runner in a sandbox behaves; nil is well.
+	behave func(modalsim.Container) runner.Behaviour
+}
+
+type option func(*settings)
+
+type settings struct {
+	secrets   bool
+	webhooks  bool
+	poll      string
+	arguments []string
+	behave    func(modalsim.Container) runner.Behaviour
+	stopped   bool
+}
+
+// withoutSecrets leaves the credentials to the test.
+func withoutSecrets(s *settings) { s.secrets = false }
+
+// withWebhooks has GitHub deliver to the manager, and makes polling so slow that it does not help.
+func withWebhooks(s *settings) { s.webhooks, s.poll = true, "1h" }
+
+func withBehaviour(behave func(modalsim.Container) runner.Behaviour) option {
+	return func(s *settings) { s.behave = behave }
+}
+
+// beforeTheManager leaves starting the manager to the test.
+func beforeTheManager(s *settings) { s.stopped = true }
+
+func newWorld(t *testing.T, options ...option) *world {
+	t.Helper()
+	t.Parallel()
+	s := settings{secrets: true, poll: "1s"}
+	for _, o := range options {
+		o(&s)
+	}
+	w := &world{WithT: NewWithT(t), t: t, ctx: t.Context(), namespace: newNamespace(t), behave: s.behave}
+	w.SetDefaultEventuallyTimeout(patience)
+	w.SetDefaultEventuallyPollingInterval(often)
+	w.startSimulators()
+	if s.secrets {
+		w.createSecrets()
+	}
+	t.Cleanup(w.checkSecrets)
+	w.configureManager(s)
+	return w
+}
+
+func (w *world) startSimulators() {
+	w.github = githubsim.New(githubsim.Options{Seed: 1})
+	w.Expect(w.github.Start("127.0.0.1:0")).To(Succeed())
+	w.t.Cleanup(w.github.Close)
+	w.github.AddRepository(repository, true)
+	w.github.AddToken(token, repository)
+	w.modal = modalsim.New(modalsim.Options{Run: func(ctx context.Context, c modalsim.Container) int {
+		config := runner.Config{Env: c.Env, Stdout: c.Stdout}
+		if w.behave != nil {
+			config.Behaviour = w.behave(c)
+		}
+		return runner.Run(ctx, config)
+	}})
+	w.Expect(w.modal.Start("127.0.0.1:0")).To(Succeed())
+	w.t.Cleanup(w.modal.Close)
+	w.modal.AddToken(modalID, modalSecret)
+}
+
+func (w *world) createSecrets() {
+	w.createSecret("github", map[string]string{"github_token": token})
+	w.createSecret("modal", map[string]string{"token_id": modalID, "token_secret": modalSecret})
+}
+
+func (w *world) createSecret(name string, data map[string]string) {
+	w.Expect(plane.Client.Create(w.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, StringData: data,
+	})).To(Succeed())
+}
+
+func (w *world) configureManager(s settings) {
+	options := stack.ManagerOptions{
+		Binary: binary, Kubeconfig: plane.Kubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
+		Arguments: append([]string{
+			"--namespace=" + w.namespace, "--queue-poll-interval=" + s.poll, "--list-interval=500ms", "--secret-ttl=1s",
+		}, s.arguments...),
+	}
+	var err error
+	w.manager, err = stack.NewManager(options)
+	w.Expect(err).NotTo(HaveOccurred())
+	if !s.stopped {
+		w.startManager()
+	}
+	if s.webhooks {
+		w.github.AddWebhook(repository, w.manager.WebhookURL, webhookSecret)
+	}
+	w.t.Cleanup(func() {
+		w.manager.Stop()
+		if w.t.Failed() {
+			path := filepath.Join(os.TempDir(), strings.ReplaceAll(w.t.Name(), "/", "_")+".manager.log")
+			_ = os.WriteFile(path, []byte(w.manager.Log()), 0o600)
+			w.t.Logf("the manager's log is in %s", path)
+		}
+	})
+}
+
+func (w *world) startManager() {
+	w.t.Helper()
+	w.Expect(w.manager.Restart(w.ctx)).To(Succeed())
+}
+
+// checkSecrets sees that no secret shows in any log or object (I6).
+func (w *world) checkSecrets() {
+	secrets := []string{token, modalSecret, webhookSecret}
+	for _, sandbox := range w.modal.Sandboxes() {
+		if jit := sandbox.Env["ACTIONS_RUNNER_INPUT_JITCONFIG"]; jit != "" {
+			secrets = append(secrets, jit)
+		}
+		for _, arg := range sandbox.Request.GetDefinition().GetEntrypointArgs() {
+			if strings.Contains(arg, "JITCONFIG") || len(arg) > 200 {
+				w.t.Errorf("the sandbox's command has %q", arg)
+			}
+		}
+	}
+	seen := map[string]string{"the manager's log": w.manager.Log()}
+	for _, kind := range []string{"rp,mr,wfj", "events.events.k8s.io"} {
+		seen[kind], _ = kubectlInBackground(w.namespace, "get", kind, "-o", "yaml")
+	}
+	for where, text := range seen {
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) {
+				w.t.Errorf("%s shows a secret", where)
+			}
+		}
+	}
+}
+
+// pool for the repository, with the label modal, that is quick about everything.
+func (w *world) pool(name string, limit int32, change ...func(*v1alpha1.RunnerPoolSpec)) *v1alpha1.RunnerPool {
+	w.t.Helper()
+	pool := &v1alpha1.RunnerPool{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec: v1alpha1.RunnerPoolSpec{
+			Scope: v1alpha1.Scope{Repository: repository}, Labels: []v1alpha1.RunnerLabel{"modal"}, MaxConcurrency: limit,
+			RunnerTemplate: v1alpha1.RunnerTemplate{
+				GitHub:  v1alpha1.GitHub{URL: w.github.URL()},
+				Sandbox: v1alpha1.Sandbox{CPU: resource.MustParse("1"), Memory: resource.MustParse("1Gi")},
+			},
+		},
+	}
+	for _, c := range change {
+		c(&pool.Spec)
+	}
+	w.Expect(plane.Client.Create(w.ctx, pool)).To(Succeed())
+	return pool
+}
+
+func idleTimeout(d time.Duration) func(*v1alpha1.RunnerPoolSpec) {
+	return func(s *v1alpha1.RunnerPoolSpec) { s.IdleTimeout = metav1.Duration{Duration: d} }
+}
+
+func startupTimeout(d time.Duration) func(*v1alpha1.RunnerPoolSpec) {
+	return func(s *v1alpha1.RunnerPoolSpec) { s.StartupTimeout = metav1.Duration{Duration: d} }
+}
+
+func labels(l ...v1alpha1.RunnerLabel) func(*v1alpha1.RunnerPoolSpec) {
+	return func(s *v1alpha1.RunnerPoolSpec) { s.Labels = l }
+}
+
+// queue a job of one sleeping step for the label modal.
+func (w *world) queue(name string, steps ...string) int64 {
+	return w.github.AddQueuedJob(repository, name, []string{"modal"}, steps...)
+}
+
+func (w *world) runners() []v1alpha1.Runner {
+	var list v1alpha1.RunnerList
+	w.Expect(plane.Client.List(w.ctx, &list, client.InNamespace(w.namespace))).To(Succeed())
+	return list.Items
+}
+
+func (w *world) jobs() []v1alpha1.WorkflowJob {
+	var list v1alpha1.WorkflowJobList
+	w.Expect(plane.Client.List(w.ctx, &list, client.InNamespace(w.namespace))).To(Succeed())
+	return list.Items
+}
+
+// conclusion of a job at GitHub, empty while it is not over.
+func (w *world) conclusion(id int64) func() string {
+	return func() string {
+		job, _ := w.github.Job(id)
+		return job.Conclusion
+	}
+}
+
+func (w *world) awaitAll(ids []int64, conclusion string) {
+	w.t.Helper()
+	for _, id := range ids {
+		w.Eventually(w.conclusion(id)).Should(Equal(conclusion), "job %d", id)
+	}
+}
+
+// awaitNothingLeft waits until no Runner, sandbox or registration is left.
+func (w *world) awaitNothingLeft() {
+	w.t.Helper()
+	w.Eventually(func() string {
+		return fmt.Sprintf("%d Runners, %d sandboxes, %d registrations", len(w.runners()), len(w.modal.Alive()), len(w.github.Runners()))
+	}).Should(Equal("0 Runners, 0 sandboxes, 0 registrations"))
+}
+
+func (w *world) awaitReady(pool *v1alpha1.RunnerPool) {
+	w.t.Helper()
+	w.Eventually(w.reason(pool)).Should(Equal(v1alpha1.ReasonReady))
+}
+
+// reason of the pool's Ready condition.
+func (w *world) reason(pool *v1alpha1.RunnerPool) func() string {
+	return func() string {
+		condition := w.condition(pool, v1alpha1.ConditionReady)
+		return condition.Reason
+	}
+}
+
+func (w *world) condition(pool *v1alpha1.RunnerPool, kind string) metav1.Condition {
+	var now v1alpha1.RunnerPool
+	w.Expect(plane.Client.Get(w.ctx, client.ObjectKeyFromObject(pool), &now)).To(Succeed())
+	for _, c := range now.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return metav1.Condition{}
+}
+
+// events of the namespace, by reason.
+func (w *world) events() []string {
+	out, err := kubectl(w.t, "", "-n", w.namespace, "get", "events.events.k8s.io", "-o", `jsonpath={range .items[*]}{.reason}{"\n"}{end}`)
+	w.Expect(err).NotTo(HaveOccurred(), out)
+	reasons := strings.Fields(out)
+	slices.Sort(reasons)
+	return reasons
+}
