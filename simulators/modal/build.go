@@ -110,7 +110,9 @@ func (s *Server) from(name string, def *pb.Image) (*filesystem, error) {
 
 // ImageJoinStreaming streams the log of a build and, at its end, the result. It ends without one when its window is over;
 // the SDK then asks again with the last entry it saw.
-func (c *control) ImageJoinStreaming(req *pb.ImageJoinStreamingRequest, stream grpc.ServerStreamingServer[pb.ImageJoinStreamingResponse]) error {
+func (c *control) ImageJoinStreaming(
+	req *pb.ImageJoinStreamingRequest, stream grpc.ServerStreamingServer[pb.ImageJoinStreamingResponse],
+) error {
 	c.mu.Lock()
 	img, err := c.image(req.GetImageId())
 	c.mu.Unlock()

@@ -147,7 +147,7 @@ func (f *Faults) apply(ctx context.Context, method string, req proto.Message, wo
 
 // SandboxFault is what goes wrong with a sandbox that was created well.
 type SandboxFault struct {
-	// Match chooses among the sandboxes, as they are at creation; nil for the next one.
+	// Match chooses among the sandboxes, as they are at creation; nil for the next one. It must not call the server.
 	Match func(Sandbox) bool
 	// Times it happens, 1 by default, -1 for all.
 	Times int

@@ -14,7 +14,9 @@ import (
 )
 
 // unary is what every unary call goes through: authentication, faults, stored answers, latency, the work.
-func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (answer any, err error) {
+func (s *Server) unary(
+	ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (answer any, err error) {
 	method := path.Base(info.FullMethod)
 	defer func() { s.calls.add(method, status.Code(err)) }()
 	s.timeline.settle()

@@ -2,6 +2,7 @@ package modal
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -78,7 +79,7 @@ func (s *Server) run(sb *sandbox, c Container) {
 
 // watchIdle ends a sandbox when nothing was executed in it for a while. Its entrypoint does not count as activity.
 func (s *Server) watchIdle(sb *sandbox, idle time.Duration) {
-	running := slices.ContainsFunc(sortedValues(sb.execs), func(e *execution) bool { return !e.ended() })
+	running := slices.ContainsFunc(slices.Collect(maps.Values(sb.execs)), func(e *execution) bool { return !e.ended() })
 	left := sb.active.Add(idle).Sub(s.clock.Now())
 	if running {
 		left = idle
@@ -95,7 +96,7 @@ func (s *Server) finish(sb *sandbox, result *pb.GenericResult) {
 	if sb.result != nil {
 		return
 	}
-	neverRan := sb.started.IsZero()
+	neverRan := sb.state == StateCreated
 	sb.result = result
 	sb.state = StateFinished
 	sb.finished = s.clock.Now()
@@ -114,7 +115,8 @@ func (s *Server) finish(sb *sandbox, result *pb.GenericResult) {
 	sb.log.close()
 	close(sb.done)
 	s.record(sb, EventFinished)
-	s.log.Info("sandbox finished", "sandbox", sb.id, "name", sb.name(), "status", result.GetStatus().String(), "exit", result.GetExitcode())
+	s.log.Info("sandbox finished", "sandbox", sb.id, "name", sb.name(),
+		"status", result.GetStatus().String(), "exit", result.GetExitcode())
 }
 
 // Finish a sandbox from outside: its process is killed, and this is its result. Modal reports a sandbox that ran out of

@@ -2,8 +2,6 @@ package modal
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"sort"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -87,13 +85,4 @@ func (c *control) SandboxGetFromName(_ context.Context, req *pb.SandboxGetFromNa
 		return nil, notFound("Sandbox with name '%s' not found in app '%s'", req.GetSandboxName(), owner.name)
 	}
 	return pb.SandboxGetFromNameResponse_builder{SandboxId: sb.id}.Build(), nil
-}
-
-// sortedValues of a map, by key.
-func sortedValues[V any](m map[string]V) []V {
-	values := make([]V, 0, len(m))
-	for _, key := range slices.Sorted(maps.Keys(m)) {
-		values = append(values, m[key])
-	}
-	return values
 }

@@ -81,8 +81,7 @@ func runProcess(ctx context.Context, cmd *exec.Cmd, stdout, stderr io.Writer) in
 	go func() {
 		select {
 		case <-ctx.Done():
-			_ = syscall.Kill(-group, syscall.SIGKILL)
-		case <-ended:
+			case <-ended:
 		}
 	}()
 	err = cmd.Wait()

@@ -205,6 +205,9 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 	for _, sb := range all {
 		<-sb.gone
+		for _, e := range s.executions(sb) {
+			<-e.done
+		}
 	}
 	s.stop()
 }

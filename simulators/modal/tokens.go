@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,9 +82,10 @@ func (t *tokens) check(ctx context.Context, needsAuthToken bool) (string, error)
 	return id, nil
 }
 
-// one value of a metadata key: the only one, or none.
+// one value of a metadata key, or none. The same value may be there twice: the SDK asks for an auth token in the context
+// of the call that needs it, and so sends its headers double.
 func one(md metadata.MD, key string) string {
-	if values := md.Get(key); len(values) == 1 {
+	if values := slices.Compact(slices.Clone(md.Get(key))); len(values) == 1 {
 		return values[0]
 	}
 	return ""

@@ -19,7 +19,9 @@ const (
 
 // checkDefinition refuses what is wrong in itself.
 func checkDefinition(def *pb.Sandbox) error {
-	for _, check := range []func(*pb.Sandbox) error{checkIdentity, checkCommand, checkTimeouts, checkResources, checkPlacement, checkNetwork, checkMounts} {
+	for _, check := range []func(*pb.Sandbox) error{
+		checkIdentity, checkCommand, checkTimeouts, checkResources, checkPlacement, checkNetwork, checkMounts,
+	} {
 		if err := check(def); err != nil {
 			return err
 		}

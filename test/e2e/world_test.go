@@ -246,7 +246,7 @@ func (w *world) awaitAll(ids []int64, conclusion string) {
 func (w *world) awaitNothingLeft() {
 	w.t.Helper()
 	w.Eventually(func() string {
-		return fmt.Sprintf("%d Runners, %d sandboxes, %d registrations", len(w.runners()), len(w.modal.Alive()), len(w.github.Runners()))
+		return fmt.Sprintf("%d Runners, %d sandboxes, %d registrations", len(w.runners()), len(w.modal.Alive(nil)), len(w.github.Runners()))
 	}).Should(Equal("0 Runners, 0 sandboxes, 0 registrations"))
 }
 
@@ -282,3 +282,7 @@ func (w *world) events() []string {
 	slices.Sort(reasons)
 	return reasons
 }
+
+func secretObject() client.Object { return &corev1.Secret{} }
+
+func inNamespace(name string) client.DeleteAllOfOption { return client.InNamespace(name) }
