@@ -6,55 +6,42 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 )
-
-const jsonType = "application/json; charset=utf-8"
 
 // reply is an answer to be written.
 type reply struct {
 	status int
 	body   any
 	header http.Header
-	// raw is a body that is written as it is.
+	// raw is a body that is not JSON.
 	raw []byte
-	// limited says that it was refused for a rate limit.
-	limited bool
 }
 
 func ok(body any) reply { return reply{status: http.StatusOK, body: body} }
 
 // refuse as GitHub does.
 func refuse(status int, message string, details ...string) reply {
-	body := map[string]any{"message": message, "documentation_url": "https://docs.github.com/rest", "status": strconv.Itoa(status)}
+	body := map[string]any{"message": message, "documentation_url": "https://docs.github.com/rest", "status": fmt.Sprint(status)}
 	if len(details) > 0 {
-		body["errors"] = details
+		var errors []any
+		for _, d := range details {
+			errors = append(errors, d)
+		}
+		body["errors"] = errors
 	}
 	return reply{status: status, body: body}
 }
 
 func notFound() reply { return refuse(http.StatusNotFound, "Not Found") }
 
-func invalid(details ...string) reply {
-	return refuse(http.StatusUnprocessableEntity, "Validation Failed", details...)
-}
-
-// with adds a header.
-func (r reply) with(name, value string) reply {
-	if r.header == nil {
-		r.header = http.Header{}
-	}
-	r.header.Set(name, value)
-	return r
-}
-
-func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
+// ServeHTTP answers every request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
-	case strings.HasPrefix(req.URL.Path, runnerService):
+	case strings.HasPrefix(req.URL.Path, "/_runner/"):
 		s.serveRunner(w, req)
 	case strings.HasPrefix(req.URL.Path, "/downloads/"):
-		s.serveDownload(w, req)
+		write(w, reply{status: http.StatusOK, raw: runnerArchive()})
 	case strings.HasPrefix(req.URL.Path, "/api/v3/"):
 		s.serveREST(w, req)
 	default:
@@ -65,116 +52,69 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
 // serveREST answers one call of the API, with whatever goes wrong around it.
 func (s *Server) serveREST(w http.ResponseWriter, req *http.Request) {
 	path := strings.TrimPrefix(req.URL.Path, "/api/v3")
-	call := &call{Request: req, path: path, credential: credential(req)}
-	call.find()
-	s.enter(call)
-	defer s.leave(call)
-	fault := s.faults.of(req.Method, path, false)
-	var answer *reply
-	if fault != nil {
-		instead, work := fault.before(s.clock, req)
-		if !work {
-			return
-		}
-		answer = instead
+	f := s.faultFor(req.Method, path)
+	if f != nil && !f.before(w, req) {
+		return
 	}
-	if answer == nil {
-		done := s.answer(call)
-		answer = &done
-	}
-	if fault != nil && fault.DropAnswer {
+	route, answer := s.answer(req, path)
+	if f != nil && f.DropAnswer {
 		panic(http.ErrAbortHandler)
 	}
-	if fault != nil && fault.Status != 0 {
-		answer = fault.answer()
+	if f != nil && f.Status != 0 {
+		f.write(w)
+		return
 	}
-	write(w, s.finish(call, *answer))
+	answer = conditional(req, answer)
+	s.account(req, answer)
+	s.mu.Lock()
+	s.requests[fmt.Sprintf("%s %s %d", req.Method, route, answer.status)]++
+	s.limitHeaders(req, &answer)
+	s.mu.Unlock()
+	write(w, answer)
 }
 
-// call of the API.
-type call struct {
-	*http.Request
-	path       string
-	credential string
-	route      *route // nil: unknown
-	params     map[string]string
-	token      *token // nil: unknown
-	granted    bool   // the token was granted what the call is about
-}
-
-func (c *call) find() {
-	for i := range routes {
-		if params, fits := routes[i].match(c.path); fits && routes[i].method == c.Method {
-			c.route, c.params = &routes[i], params
-			return
+// answer by the first route that fits.
+func (s *Server) answer(req *http.Request, path string) (string, reply) {
+	for _, r := range routes {
+		if r.method != req.Method {
+			continue
 		}
+		params, fits := r.match(path)
+		if !fits {
+			continue
+		}
+		if r.app {
+			return r.pattern, r.handle(s, req, params)
+		}
+		if denied := s.authorize(req, params, r.admin); denied != nil {
+			return r.pattern, *denied
+		}
+		if limited := s.limit(req); limited != nil {
+			return r.pattern, *limited
+		}
+		return r.pattern, r.handle(s, req, params)
 	}
-}
-
-func (c *call) pattern() string {
-	if c.route == nil {
-		return "unknown"
-	}
-	return c.route.pattern
-}
-
-// answer a call, by its route.
-func (s *Server) answer(c *call) reply {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.route != nil && c.route.app {
-		return c.route.handle(s, c)
-	}
-	if denied := s.authenticate(c); denied != nil {
-		return *denied
-	}
-	if limited := s.limit(c); limited != nil {
-		return *limited
-	}
-	if c.route == nil {
-		return notFound()
-	}
-	if denied := s.authorize(c); denied != nil {
-		return *denied
-	}
-	return c.route.handle(s, c)
-}
-
-// finish an answer: what the caller has already becomes a 304, and what it costs is accounted and told.
-func (s *Server) finish(c *call, answer reply) reply {
-	answer = conditional(c, answer)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.account(c, answer)
-	s.limitHeaders(c, &answer)
-	s.count(c.Method, c.pattern(), answer.status)
-	return answer.with("X-Github-Request-Id", fmt.Sprintf("%04X:%X", s.stats.Total, s.options.Seed)).
-		with("X-Github-Enterprise-Version", enterpriseVersion)
+	return "unknown", notFound()
 }
 
 // conditional turns an answer that the caller has already into a 304. The tag depends on who asks, as GitHub's does.
-func conditional(c *call, answer reply) reply {
-	if c.Method != http.MethodGet || answer.status != http.StatusOK || answer.raw != nil {
+func conditional(req *http.Request, answer reply) reply {
+	if req.Method != http.MethodGet || answer.status != http.StatusOK || answer.raw != nil {
 		return answer
 	}
 	text, err := json.Marshal(answer.body)
 	if err != nil {
 		panic(err)
 	}
-	sum := sha256.New()
-	_, _ = sum.Write(text)
-	_, _ = sum.Write([]byte("\x00" + c.credential))
-	// The links to other pages are part of what a caller relies on.
-	_, _ = sum.Write([]byte("\x00" + answer.header.Get("Link")))
-	tag := `"` + hex.EncodeToString(sum.Sum(nil)) + `"`
-	answer.raw = text
-	answer = answer.with("Content-Type", jsonType).with("Etag", "W/"+tag).
-		with("Cache-Control", "private, max-age=60, s-maxage=60").with("Vary", "Accept, Authorization, Cookie, X-GitHub-OTP")
-	for _, have := range strings.Split(c.Header.Get("If-None-Match"), ",") {
-		if strings.TrimPrefix(strings.TrimSpace(have), "W/") == tag {
-			answer.header.Del("Content-Type")
-			return reply{status: http.StatusNotModified, header: answer.header}
-		}
+	sum := sha256.Sum256(append(text, req.Header.Get("Authorization")...))
+	tag := `W/"` + hex.EncodeToString(sum[:]) + `"`
+	if answer.header == nil {
+		answer.header = http.Header{}
+	}
+	answer.header.Set("ETag", tag)
+	answer.header.Set("Cache-Control", "private, max-age=60, s-maxage=60")
+	if req.Header.Get("If-None-Match") == tag {
+		return reply{status: http.StatusNotModified, header: answer.header}
 	}
 	return answer
 }
@@ -185,13 +125,66 @@ func write(w http.ResponseWriter, answer reply) {
 	}
 	switch {
 	case answer.raw != nil:
+		w.Header().Set("Content-Type", "application/octet-stream")
 		w.WriteHeader(answer.status)
 		_, _ = w.Write(answer.raw)
 	case answer.body == nil:
 		w.WriteHeader(answer.status)
 	default:
-		w.Header().Set("Content-Type", jsonType)
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.WriteHeader(answer.status)
 		_ = json.NewEncoder(w).Encode(answer.body)
 	}
 }
+
+// route of the API. A part of its pattern in braces takes any one segment.
+type route struct {
+	method, pattern string
+	// admin routes need a grant even on what is public.
+	admin bool
+	// app routes check who calls by themselves.
+	app    bool
+	handle func(*Server, *http.Request, map[string]string) reply
+}
+
+func (r route) match(path string) (map[string]string, bool) {
+	want, have := strings.Split(r.pattern, "/"), strings.Split(path, "/")
+	if len(want) != len(have) {
+		return nil, false
+	}
+	params := map[string]string{}
+	for i := range want {
+		if name, isParam := strings.CutPrefix(want[i], "{"); isParam {
+			params[strings.TrimSuffix(name, "}")] = have[i]
+		} else if want[i] != have[i] {
+			return nil, false
+		}
+	}
+	return params, true
+}
+
+var routes = func() []route {
+	get, post, del := http.MethodGet, http.MethodPost, http.MethodDelete
+	all := []route{
+		{get, "/rate_limit", false, false, (*Server).getRateLimit},
+		{get, "/repos/{owner}/{repo}", false, false, (*Server).getRepository},
+		{get, "/repos/{owner}/{repo}/actions/runs", false, false, (*Server).listRuns},
+		{get, "/repos/{owner}/{repo}/actions/runs/{run}", false, false, (*Server).getRun},
+		{get, "/repos/{owner}/{repo}/actions/runs/{run}/jobs", false, false, (*Server).listJobs},
+		{get, "/repos/{owner}/{repo}/actions/jobs/{job}", false, false, (*Server).getJob},
+		{get, "/repos/{owner}/{repo}/installation", false, true, (*Server).getInstallation},
+		{get, "/orgs/{org}/installation", false, true, (*Server).getInstallation},
+		{post, "/app/installations/{installation}/access_tokens", false, true, (*Server).createInstallationToken},
+	}
+	for _, scope := range []string{"/repos/{owner}/{repo}", "/orgs/{org}", "/enterprises/{enterprise}"} {
+		runners := scope + "/actions/runners"
+		all = append(all,
+			route{get, runners + "/downloads", true, false, (*Server).listDownloads},
+			route{post, runners + "/generate-jitconfig", true, false, (*Server).generateJIT},
+			route{get, runners, true, false, (*Server).listRunners},
+			route{get, runners + "/{runner}", true, false, (*Server).getRunner},
+			route{del, runners + "/{runner}", true, false, (*Server).deleteRunner},
+		)
+	}
+	return all
+}()
