@@ -165,6 +165,7 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error
 		return err
 	}
 	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Clock: now, GitHub: gh, Sandboxes: sandboxes, Events: events}
+	poller.Doubt = pools.Doubt
 	runners := &runner.Reconciler{
 		Client: mgr.GetClient(), Clock: now, GitHub: gh, Sandboxes: sandboxes, Events: events,
 		Registrations: registrations, SandboxLists: sandboxLists, Installation: mark, Explain: poller.Kick,

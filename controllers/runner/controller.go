@@ -98,13 +98,10 @@ func (r *Reconciler) index(ctx context.Context, indexer client.FieldIndexer) err
 	return nil
 }
 
-// names that the Runner's runner has had: the current one, and that of the attempt before, whose job may become known
-// only after its sandbox has ended.
+// names that the Runner's runner has had: the current one, which is known before it is stored, and that of the attempt
+// before, whose job may become known only after its sandbox has ended.
 func names(runner *v1alpha1.Runner) []string {
-	all := make([]string, 0, 2)
-	if runner.Status.Name != "" {
-		all = append(all, runner.Status.Name)
-	}
+	all := []string{runner.OutsideName()}
 	if failed := runner.Status.LastFailure; failed != nil && failed.Name != "" {
 		all = append(all, failed.Name)
 	}
@@ -172,7 +169,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	l.retryLater(ctx, err)
-	return l.result(), r.writeStatus(ctx, l)
+	if err := r.writeStatus(ctx, l); err != nil {
+		return ctrl.Result{}, err
+	}
+	return l.result(), nil
 }
 
 func (r *Reconciler) forget(key types.NamespacedName) {
@@ -188,6 +188,10 @@ func (r *Reconciler) writeStatus(ctx context.Context, l *life) error {
 		return nil
 	}
 	err := r.Status().Patch(ctx, l.runner, client.MergeFromWithOptions(l.stored, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(err) {
+		l.lookAgain(l.now)
+		return nil
+	}
 	if err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
 	}

@@ -128,7 +128,7 @@ func (l *life) deregister(ctx context.Context, gh *github.Client) error {
 		return &fault.Error{Op: "removing runner", Class: fault.Busy, Message: "it has a job"}
 	}
 	if id == 0 {
-		found, err := gh.FindRunner(ctx, l.scope, outsideName(l.runner))
+		found, err := gh.FindRunner(ctx, l.scope, l.runner.OutsideName())
 		if err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (l *life) deregister(ctx context.Context, gh *github.Client) error {
 func (l *life) terminate(ctx context.Context, modal sandbox.Provider) (left, error) {
 	s := l.status()
 	if s.SandboxID == "" {
-		id, err := modal.Find(ctx, outsideName(l.runner))
+		id, err := modal.Find(ctx, l.runner.OutsideName())
 		if err != nil {
 			return nothingLeft, fault.IgnoreNotFound(err)
 		}

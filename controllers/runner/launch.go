@@ -28,8 +28,11 @@ const (
 // refuses a second runner of the same name, and then the sandbox of that name, if there is one, is adopted (B21, B22).
 func (l *life) launch(ctx context.Context) error {
 	s := l.status()
-	if s.SandboxID != "" || l.ranAJobBefore(ctx) {
+	if s.SandboxID != "" {
 		return nil
+	}
+	if l.job != nil {
+		return l.adoptBusy(ctx)
 	}
 	s.Phase = v1alpha1.RunnerPending
 	if s.LastFailure != nil && s.LastFailure.RetryAt.After(l.now) {
@@ -39,7 +42,7 @@ func (l *life) launch(ctx context.Context) error {
 	if waitsForPool(l.runner) && !l.poolReady() {
 		return nil
 	}
-	s.Name = outsideName(l.runner)
+	s.Name = l.runner.OutsideName()
 	err := l.start(ctx)
 	if err != nil {
 		l.condition(v1alpha1.ConditionLaunched, false, launchReason(err), clip(err.Error()))
@@ -47,10 +50,31 @@ func (l *life) launch(ctx context.Context) error {
 	return err
 }
 
-// ranAJobBefore says that the job of an earlier attempt became known after its sandbox had ended: the Runner has done its
-// work and is over, not to be tried again.
-func (l *life) ranAJobBefore(context.Context) bool {
-	return l.job != nil
+// adoptBusy takes up the sandbox of a runner that is known by its job alone: the controller died before it could store
+// more. When there is none, the Runner's work is done, and it is not to be tried again.
+func (l *life) adoptBusy(ctx context.Context) error {
+	if l.job.Status.State == v1alpha1.JobCompleted || l.job.Status.RunnerName != l.runner.OutsideName() {
+		return nil
+	}
+	gh, err := l.github(ctx)
+	if err != nil {
+		return err
+	}
+	modal, err := l.modal(ctx)
+	if err != nil {
+		return err
+	}
+	registered, err := gh.FindRunner(ctx, l.scope, l.runner.OutsideName())
+	if fault.IgnoreNotFound(err) != nil {
+		return err
+	}
+	id, err := modal.Find(ctx, l.runner.OutsideName())
+	if err != nil {
+		return fault.IgnoreNotFound(err)
+	}
+	l.status().Name = l.runner.OutsideName()
+	l.launched(ctx, modal, id, registered.ID)
+	return nil
 }
 
 // waitsForPool says that a Runner has no sandbox yet.
@@ -174,7 +198,7 @@ func (l *life) clearTheName(ctx context.Context, gh *github.Client, modal sandbo
 // launched records the sandbox and tags it. A tag that fails is not worth the sandbox: it is found by its name.
 func (l *life) launched(ctx context.Context, modal sandbox.Provider, id string, registration int64) {
 	s := l.status()
-	s.Attempt = attempt(l.runner)
+	s.Attempt = l.runner.CurrentAttempt()
 	s.SandboxID, s.RunnerID = id, registration
 	s.SandboxURL = "https://modal.com/id/" + id
 	s.LaunchedAt, s.Exit = l.timestamp(), nil

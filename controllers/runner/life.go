@@ -174,7 +174,7 @@ const (
 func (l *life) fail(reason, message string, wait time.Duration) {
 	s := l.status()
 	failed := &v1alpha1.AttemptFailure{
-		Attempt: attempt(l.runner), Name: s.Name, Reason: reason, Message: clip(message),
+		Attempt: l.runner.CurrentAttempt(), Name: s.Name, Reason: reason, Message: clip(message),
 		Time: metav1.NewTime(l.now), RetryAt: metav1.NewTime(l.now.Add(wait)),
 	}
 	*s = v1alpha1.RunnerStatus{
@@ -192,7 +192,7 @@ func (l *life) fail(reason, message string, wait time.Duration) {
 
 // backoff after the current attempt failed.
 func (l *life) backoff() time.Duration {
-	return min(firstBackoff<<min(attempt(l.runner)-1, 10), lastBackoff)
+	return min(firstBackoff<<min(l.runner.CurrentAttempt()-1, 10), lastBackoff)
 }
 
 // clip a message of the outside to what the status may hold.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
@@ -58,6 +59,12 @@ func (c *checks) forget(pool types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.last, pool)
+}
+
+// Doubt whether a pool's credentials are still accepted: they are checked again now, not when it is due.
+func (r *Reconciler) Doubt(pool types.NamespacedName) {
+	r.checks.forget(pool)
+	r.wake <- event.TypedGenericEvent[types.NamespacedName]{Object: pool}
 }
 
 // checkPool sets the pool's conditions and says when to look again.

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -47,11 +48,14 @@ type Reconciler struct {
 
 	checks *checks
 	images *images
+	// wake holds pools whose image build has ended, or whose credentials are in doubt.
+	wake chan event.TypedGenericEvent[types.NamespacedName]
 }
 
 // SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
-	r.checks, r.images = newChecks(), newImages(r.Clock)
+	r.wake = make(chan event.TypedGenericEvent[types.NamespacedName], 64)
+	r.checks, r.images = newChecks(), newImages(r.Clock, r.wake)
 	if err := IndexJobs(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -60,7 +64,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
 		For(&v1alpha1.RunnerPool{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&v1alpha1.Runner{}).
 		Watches(&v1alpha1.WorkflowJob{}, handler.EnqueueRequestsFromMapFunc(poolOfJob)).
-		WatchesRawSource(source.TypedChannel(r.images.done, handler.TypedEnqueueRequestsFromMapFunc(observe.Request))).
+		WatchesRawSource(source.TypedChannel(r.wake, handler.TypedEnqueueRequestsFromMapFunc(observe.Request))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }

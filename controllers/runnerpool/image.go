@@ -31,7 +31,7 @@ const (
 type images struct {
 	clock clock.PassiveClock
 	// done wakes the pool whose build has ended.
-	done chan event.TypedGenericEvent[types.NamespacedName]
+	done chan<- event.TypedGenericEvent[types.NamespacedName]
 
 	mu       sync.Mutex
 	builds   map[types.NamespacedName]*build
@@ -52,9 +52,9 @@ type release struct {
 	at time.Time
 }
 
-func newImages(clock clock.PassiveClock) *images {
+func newImages(clock clock.PassiveClock, done chan<- event.TypedGenericEvent[types.NamespacedName]) *images {
 	return &images{
-		clock: clock, done: make(chan event.TypedGenericEvent[types.NamespacedName], 64),
+		clock: clock, done: done,
 		builds: map[types.NamespacedName]*build{}, releases: map[github.Scope]release{},
 	}
 }

@@ -80,8 +80,7 @@ func (r *Reconciler) situationOf(ctx context.Context, pool *v1alpha1.RunnerPool,
 // supplyOf a Runner. What the jobs say of it counts beside its own status, which may not tell yet.
 func supplyOf(runner *v1alpha1.Runner, jobOf map[string]v1alpha1.JobState) supply {
 	s := supply{name: runner.Name, slot: slotOf(runner), since: runner.CreationTimestamp.Time}
-	state, hasJob := jobOf[runner.Status.Name]
-	hasJob = hasJob && runner.Status.Name != ""
+	state, hasJob := jobOf[runner.OutsideName()]
 	switch phase := runner.Status.Phase; {
 	case !runner.DeletionTimestamp.IsZero(), hasJob && state == v1alpha1.JobCompleted:
 		s.use = leaving

@@ -42,6 +42,9 @@ var states = map[string]v1alpha1.JobState{
 
 // JobFrom turns go-github's form of a job into ours. It reports false for a status that GitHub does not document.
 func JobFrom(repository string, job *gh.WorkflowJob) (Job, bool) {
+	if job == nil {
+		return Job{}, false
+	}
 	state, ok := states[job.GetStatus()]
 	return Job{
 		ID: job.GetID(), RunID: job.GetRunID(), RunAttempt: job.GetRunAttempt(),

@@ -34,6 +34,8 @@ type Poller struct {
 	GitHub   *github.Clients
 	Recorder *Recorder
 	Clock    clock.WithTicker
+	// Doubt is told of a pool whose credentials are refused, so that its conditions say so soon.
+	Doubt func(pool types.NamespacedName)
 	// Interval between two polls of a pool.
 	Interval time.Duration
 
@@ -116,6 +118,9 @@ func (p *Poller) pollOne(ctx context.Context, pool v1alpha1.RunnerPool) {
 	if err != nil {
 		wait = max(wait, fault.RetryAfter(err, p.Clock.Now(), wait))
 		log.FromContext(ctx).V(1).Info("could not poll the queue", "pool", key.String(), "error", err.Error())
+		if fault.Is(err, fault.Unauthorized, fault.Forbidden, fault.NotFound, fault.SecretMissing, fault.SecretInvalid) {
+			p.Doubt(key)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

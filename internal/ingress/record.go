@@ -40,7 +40,7 @@ const (
 
 const (
 	jobIndex    = "spec.id"
-	runnerIndex = "status.name"
+	runnerIndex = "outsideName"
 )
 
 // Recorder stores sightings of jobs as WorkflowJobs.
@@ -59,7 +59,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 		return fmt.Errorf("indexing WorkflowJobs: %w", err)
 	}
 	if err := indexer.IndexField(ctx, &v1alpha1.Runner{}, runnerIndex, func(o client.Object) []string {
-		return []string{o.(*v1alpha1.Runner).Status.Name}
+		return []string{o.(*v1alpha1.Runner).OutsideName()}
 	}); err != nil {
 		return fmt.Errorf("indexing Runners: %w", err)
 	}

@@ -263,7 +263,8 @@ func TestB60_TheReceiverRefusesWhatItCannotTrustOrStore(t *testing.T) {
 	body := w.deliveryOf("queued").Body
 	strange := bytes.Replace(body, []byte(`"action":"queued"`), []byte(`"action":"danced"`), 1)
 	unmatched := bytes.ReplaceAll(body, []byte(`"modal"`), []byte(`"ubuntu-latest"`))
-	unmatched = bytes.Replace(unmatched, []byte(`"id":`), []byte(`"id":9`), 1)
+	job := w.github.Jobs()[0]
+	unmatched = bytes.Replace(unmatched, fmt.Appendf(nil, `"id":%d,`, job.ID), fmt.Appendf(nil, `"id":9%d,`, job.ID), 1)
 	sha1Only := hmac.New(sha1.New, []byte(webhookSecret))
 	_, _ = sha1Only.Write(body)
 	for name, test := range map[string]struct {
