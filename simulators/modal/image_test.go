@@ -178,3 +178,23 @@ func TestImageDefinitionsAreChecked(t *testing.T) {
 	_, code = create(app.AppID, "PREVIEW", nil, "FROM "+base, "USER runner", "# a comment", "RUN a \\", "  b")
 	w.Expect(code).To(Equal(codes.OK))
 }
+
+func TestImagesAndTagsRemovedFromOutsideAreMissed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, modalsim.Options{})
+	app := w.app("ci")
+	w.server.AddRegistryImage("example.com/x:1", "/srv/run.sh")
+	image := must(w.client.Images.FromRegistry("example.com/x:1", nil).Build(w.ctx, app))
+	start := func() error {
+		_, err := w.client.Sandboxes.Create(w.ctx, app, image, &sdk.SandboxCreateParams{Command: []string{"/srv/run.sh"}})
+		return err
+	}
+	w.Expect(start()).To(Succeed())
+	w.server.RemoveRegistryImage("example.com/x:1")
+	w.Expect(start()).To(Succeed(), "it is built")
+	w.Expect(w.server.DeleteImage(image.ImageID)).To(Succeed())
+	w.Expect(w.server.DeleteImage(image.ImageID)).NotTo(Succeed())
+	w.Expect(status.Code(start())).To(Equal(codes.NotFound))
+	_, err := w.build(app, "example.com/x:1")
+	w.Expect(err).To(MatchError(ContainSubstring("manifest unknown")))
+}

@@ -81,7 +81,8 @@ func runProcess(ctx context.Context, cmd *exec.Cmd, stdout, stderr io.Writer) in
 	go func() {
 		select {
 		case <-ctx.Done():
-			case <-ended:
+			_ = syscall.Kill(-group, syscall.SIGKILL)
+		case <-ended:
 		}
 	}()
 	err = cmd.Wait()

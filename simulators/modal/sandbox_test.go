@@ -55,20 +55,33 @@ func TestPollIsNilUntilTheCommandEnds(t *testing.T) {
 	w.Expect(seen.Finished).NotTo(BeZero())
 }
 
-func TestTerminateKillsAndIsIdempotent(t *testing.T) {
+func TestTerminateAnswersWhenTheProcessIsGone(t *testing.T) {
 	t.Parallel()
-	killed := make(chan struct{})
+	die := make(chan struct{})
 	w := newWorld(t, modalsim.Options{Run: func(ctx context.Context, _ modalsim.Container) int {
 		<-ctx.Done()
-		close(killed)
+		<-die
 		return 0
 	}})
+	sb := w.mustCreate(w.app("ci"))
+	answered := make(chan error, 1)
+	go func() {
+		_, err := sb.Terminate(w.ctx, nil)
+		answered <- err
+	}()
+	w.Consistently(answered, 50*time.Millisecond).ShouldNot(Receive())
+	close(die)
+	w.Eventually(answered).Should(Receive(BeNil()))
+}
+
+func TestTerminateIsIdempotent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, modalsim.Options{})
 	sb := w.mustCreate(w.app("ci"), named("a"))
 	again, err := w.client.Sandboxes.FromID(w.ctx, sb.SandboxID)
 	w.Expect(err).NotTo(HaveOccurred())
 	_, err = sb.Terminate(w.ctx, nil)
 	w.Expect(err).NotTo(HaveOccurred())
-	w.Expect(killed).To(BeClosed(), "the answer comes when the process is gone")
 	w.Expect(*must(again.Poll(w.ctx))).To(Equal(137))
 	w.Expect(w.lastResult().GetStatus()).To(Equal(pb.GenericResult_GENERIC_STATUS_TERMINATED))
 

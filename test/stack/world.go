@@ -16,8 +16,8 @@ import (
 // Credentials of the simulated world. They are worth nothing anywhere else.
 const (
 	GitHubToken   = "simulated-github-token"
-	ModalTokenID  = "simulated-modal-id"
-	ModalSecret   = "simulated-modal-secret"
+	ModalTokenID  = "ak-simulated"
+	ModalSecret   = "as-simulated-secret"
 	WebhookSecret = "simulated-webhook-secret"
 )
 
