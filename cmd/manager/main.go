@@ -184,7 +184,7 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error
 
 // serve webhooks and probes.
 func (o *options) serve(mgr ctrl.Manager, recorder *ingress.Recorder) error {
-	ready := healthz.Checker(healthz.Ping)
+	ready := healthz.Ping
 	if o.webhookAddress != "0" {
 		webhook := &ingress.Webhook{
 			Address: o.webhookAddress, SecretDir: o.webhookSecrets, Recorder: recorder, Log: ctrl.Log.WithName("webhook"),

@@ -35,8 +35,9 @@ func main() {
 	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "How long the workflow may take.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "sandstack:", err)
 		os.Exit(1)
 	}

@@ -11,11 +11,10 @@ type token struct {
 	grants  []string
 	expires time.Time // zero: never
 
-	window      time.Time
-	used        int
-	minute      time.Time
-	points      int
-	limitedTill time.Time
+	window time.Time
+	used   int
+	minute time.Time
+	points int
 }
 
 // AddToken that may administer the runners of what is granted: owners (organizations or enterprises) or repositories.

@@ -167,7 +167,6 @@ var routes = func() []route {
 	get, post, del := http.MethodGet, http.MethodPost, http.MethodDelete
 	all := []route{
 		{get, "/rate_limit", false, false, (*Server).getRateLimit},
-		{get, "/repos/{owner}/{repo}", false, false, (*Server).getRepository},
 		{get, "/repos/{owner}/{repo}/actions/runs", false, false, (*Server).listRuns},
 		{get, "/repos/{owner}/{repo}/actions/runs/{run}", false, false, (*Server).getRun},
 		{get, "/repos/{owner}/{repo}/actions/runs/{run}/jobs", false, false, (*Server).listJobs},

@@ -254,12 +254,12 @@ func (s *Server) repoOf(params map[string]string) *repository {
 func (r *run) status() (status, conclusion string) {
 	queued, running, worst := 0, 0, "success"
 	for _, j := range r.jobs {
-		switch {
-		case j.status == "completed":
+		switch j.status {
+		case "completed":
 			if j.conclusion != "success" && j.conclusion != "skipped" {
 				worst = j.conclusion
 			}
-		case j.status == "in_progress":
+		case "in_progress":
 			running++
 		default:
 			queued++

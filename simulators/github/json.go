@@ -2,7 +2,6 @@ package github
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 )
 
@@ -119,12 +118,4 @@ func (s *Server) repoJSON(r *repository) map[string]any {
 		out[name+"_url"] = base + "/" + name
 	}
 	return out
-}
-
-func (s *Server) getRepository(_ *http.Request, params map[string]string) reply {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := s.repoJSON(s.repoOf(params))
-	out["default_branch"], out["visibility"] = "main", "private"
-	return ok(out)
 }

@@ -2,6 +2,7 @@ package modal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -246,7 +247,7 @@ func (r *router) TaskExecStdioRead(
 	}
 	for offset := req.GetOffset(); ; {
 		data, err := output.readFrom(stream.Context(), offset)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -3,6 +3,7 @@ package modal
 import (
 	"context"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -111,7 +112,7 @@ type logWriter struct {
 func (w logWriter) Write(p []byte) (int, error) {
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
-	data := append(w.log.partial[w.fd], p...)
+	data := slices.Concat(w.log.partial[w.fd], p)
 	whole := len(data) - cutRune(data)
 	if w.log.partial == nil {
 		w.log.partial = map[pb.FileDescriptor][]byte{}

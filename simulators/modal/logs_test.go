@@ -2,6 +2,7 @@ package modal_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -68,7 +69,7 @@ func TestLogsResumeAfterTheLastEntryAndWindowsEnd(t *testing.T) {
 		w.Expect(err).NotTo(HaveOccurred())
 		for {
 			batch, err := stream.Recv()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return batches, nil
 			}
 			if err != nil {

@@ -32,7 +32,7 @@ func Process(resolve func(Container) (path string, args []string)) RunFunc {
 			fmt.Fprintln(c.Stderr, err)
 			return 126
 		}
-		defer os.RemoveAll(home)
+		defer func() { _ = os.RemoveAll(home) }()
 		cmd := exec.Command(path, args...)
 		cmd.Env = processEnv(c.Env, home)
 		cmd.Dir = home
@@ -101,10 +101,10 @@ func capture(target *io.Writer, to io.Writer, copying *sync.WaitGroup) (closeWri
 	}
 	*target = writer
 	copying.Go(func() {
-		defer reader.Close()
+		defer func() { _ = reader.Close() }()
 		_, _ = io.Copy(to, reader)
 	})
-	return func() { writer.Close() }, nil
+	return func() { _ = writer.Close() }, nil
 }
 
 // exitCode as a shell tells it: 128 and the signal for a process that was killed.

@@ -42,7 +42,7 @@ func TestNameIsUniqueAmongRunningSandboxesOfOneApp(t *testing.T) {
 func TestPollIsNilUntilTheCommandEnds(t *testing.T) {
 	t.Parallel()
 	end := make(chan struct{})
-	w := newWorld(t, modalsim.Options{Run: func(ctx context.Context, _ modalsim.Container) int { <-end; return 3 }})
+	w := newWorld(t, modalsim.Options{Run: func(context.Context, modalsim.Container) int { <-end; return 3 }})
 	sb := w.mustCreate(w.app("ci"))
 	w.Expect(sb.Poll(w.ctx)).To(BeNil())
 	close(end)

@@ -67,7 +67,7 @@ func (c *control) SandboxTerminate(ctx context.Context, req *pb.SandboxTerminate
 }
 
 // SandboxGetTaskId gives the task of a sandbox that was scheduled, or the result of one that has finished.
-func (c *control) SandboxGetTaskId(ctx context.Context, req *pb.SandboxGetTaskIdRequest) (*pb.SandboxGetTaskIdResponse, error) {
+func (c *control) SandboxGetTaskId(_ context.Context, req *pb.SandboxGetTaskIdRequest) (*pb.SandboxGetTaskIdResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sb, err := c.find(req.GetSandboxId())

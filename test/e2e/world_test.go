@@ -57,7 +57,6 @@ type settings struct {
 	poll      string
 	arguments []string
 	behave    func(modalsim.Container) runner.Behaviour
-	stopped   bool
 }
 
 // withoutSecrets leaves the credentials to the test.
@@ -69,9 +68,6 @@ func withWebhooks(s *settings) { s.webhooks, s.poll = true, "1h" }
 func withBehaviour(behave func(modalsim.Container) runner.Behaviour) option {
 	return func(s *settings) { s.behave = behave }
 }
-
-// beforeTheManager leaves starting the manager to the test.
-func beforeTheManager(s *settings) { s.stopped = true }
 
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
@@ -131,9 +127,7 @@ func (w *world) configureManager(s settings) {
 	var err error
 	w.manager, err = stack.NewManager(options)
 	w.Expect(err).NotTo(HaveOccurred())
-	if !s.stopped {
-		w.startManager()
-	}
+	w.startManager()
 	if s.webhooks {
 		w.github.AddWebhook(repository, w.manager.WebhookURL, webhookSecret)
 	}

@@ -4,6 +4,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -94,7 +95,7 @@ func StartControlPlane(ctx context.Context, root string) (*ControlPlane, error) 
 	}
 	c.Config.QPS = -1
 	if err := c.finish(assets, scheme); err != nil {
-		return nil, fmt.Errorf("%w; stopping: %v", err, c.Stop())
+		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
 }

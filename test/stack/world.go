@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -51,7 +52,7 @@ func StartWorld(ctx context.Context, root, folder, namespace, repository string,
 	w := &World{ControlPlane: plane}
 	say("starting the simulated GitHub and Modal, and the manager")
 	if err := w.start(ctx, binary, program, namespace, repository, arguments); err != nil {
-		return nil, fmt.Errorf("%w; stopping: %v", err, w.Stop())
+		return nil, errors.Join(err, w.Stop())
 	}
 	return w, nil
 }

@@ -18,8 +18,9 @@ func main() {
 		env[name] = value
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(runner.Run(ctx, runner.Config{
+	code := runner.Run(ctx, runner.Config{
 		Env: env, Stdout: os.Stdout, Shell: true, Behaviour: runner.Behaviour(env["SIMULATED_BEHAVIOUR"]),
-	}))
+	})
+	stop()
+	os.Exit(code)
 }
