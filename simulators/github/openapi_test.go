@@ -95,6 +95,7 @@ func drive(t *testing.T, s *Server, client *gh.Client) {
 	mustStatus(t, err, http.StatusConflict)
 	_, _, err = client.Actions.GenerateRepoJITConfig(ctx, "octo", "widgets", &gh.GenerateJITConfigRequest{Name: "bad name", RunnerGroupID: 1, Labels: []string{"x"}})
 	mustStatus(t, err, http.StatusUnprocessableEntity)
+	request.Name = "r-2"
 	org, _, err := client.Actions.GenerateOrgJITConfig(ctx, "octo", request)
 	must(t, err)
 	enterprise, _, err := client.Enterprise.GenerateEnterpriseJITConfig(ctx, "inc", request)
