@@ -17,7 +17,7 @@ demo: ## Run the whole product on this machine: API server, simulators, manager,
 .PHONY: test
 test: assets openapi ## Run all tests, against a real API server and both simulators.
 	$(TOOL) -n gotestsum >/dev/null
-	cd $(CURDIR) && "$$($(TOOL) -n gotestsum)" --format pkgname-and-test-fails -- -race -timeout 30m ./...
+	cd $(CURDIR) && "$$($(TOOL) -n gotestsum)" --format pkgname-and-test-fails -- -race -timeout 30m -parallel 8 ./...
 
 .PHONY: unit
 unit: openapi ## Run the tests that need no control plane.

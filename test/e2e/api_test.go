@@ -146,3 +146,32 @@ func TestTheSamplesApply(t *testing.T) {
 		}
 	}
 }
+
+// TestTheChartAndKustomizeAreAcceptedByTheAPIServer checks every object that an installation applies against the real
+// API server, strictly.
+func TestTheChartAndKustomizeAreAcceptedByTheAPIServer(t *testing.T) {
+	helm, err := exec.CommandContext(t.Context(), "go", "-C", "../../hack/tools", "tool", "-n", "helm").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := newNamespace(t)
+	for name, values := range map[string]string{
+		"default": "replicas=1",
+		"full":    "replicas=2,webhook.secretName=hook,webhook.ingress.enabled=true,webhook.ingress.host=ci.example.com,watchNamespaces={" + namespace + "}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			rendered, err := exec.CommandContext(t.Context(), strings.TrimSpace(string(helm)), "template", "mrc",
+				"../../charts/modal-runner-controller", "--kube-version", "v1.37.2", "-n", namespace, "--set", values).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := kubectl(t, string(rendered), "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
+			if err != nil || !strings.Contains(out, "deployment.apps/mrc-modal-runner-controller serverside-applied") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	if out, err := kubectl(t, "", "kustomize", "../../config/default"); err != nil || !strings.Contains(out, "kind: Deployment") {
+		t.Errorf("%v: %s", err, out)
+	}
+}

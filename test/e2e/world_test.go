@@ -119,7 +119,7 @@ func (w *world) createSecret(name string, data map[string]string) {
 
 func (w *world) configureManager(s settings) {
 	options := stack.ManagerOptions{
-		Binary: binary, Kubeconfig: plane.Kubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
+		Binary: binary, Kubeconfig: plane.ManagerKubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
 		Arguments: append([]string{
 			"--namespace=" + w.namespace, "--queue-poll-interval=" + s.poll, "--list-interval=500ms", "--secret-ttl=1s",
 		}, s.arguments...),

@@ -13,12 +13,15 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/yaml"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 )
@@ -32,6 +35,8 @@ type ControlPlane struct {
 	Client client.Client
 	// Kubeconfig is the path of a file for an administrator.
 	Kubeconfig string
+	// ManagerKubeconfig is the path of a file for a user that has the manager's rights and no more.
+	ManagerKubeconfig string
 	// Kubectl is the path of a kubectl of the API server's version.
 	Kubectl string
 
@@ -94,29 +99,67 @@ func StartControlPlane(ctx context.Context, root string) (*ControlPlane, error) 
 		return nil, fmt.Errorf("starting the control plane: %w", err)
 	}
 	c.Config.QPS = -1
-	if err := c.finish(assets, scheme); err != nil {
+	if err := c.finish(ctx, root, assets, scheme); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
 }
 
-func (c *ControlPlane) finish(assets string, scheme *runtime.Scheme) error {
-	admin, err := c.environment.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
-	if err != nil {
-		return fmt.Errorf("adding an administrator: %w", err)
+func (c *ControlPlane) finish(ctx context.Context, root, assets string, scheme *runtime.Scheme) error {
+	var err error
+	if c.Kubeconfig, err = c.addUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}); err != nil {
+		return err
 	}
-	kubeconfig, err := admin.KubeConfig()
-	if err != nil {
-		return fmt.Errorf("making a kubeconfig: %w", err)
-	}
-	c.Kubeconfig = filepath.Join(c.folder, "kubeconfig")
-	if err := os.WriteFile(c.Kubeconfig, kubeconfig, 0o600); err != nil {
+	if c.ManagerKubeconfig, err = c.addUser(envtest.User{Name: managerUser}); err != nil {
 		return err
 	}
 	if c.Client, err = client.New(c.Config, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
+	if err := c.grant(ctx, root); err != nil {
+		return fmt.Errorf("granting the manager its rights: %w", err)
+	}
 	return c.startControllers(assets)
+}
+
+// addUser and give the path of its kubeconfig.
+func (c *ControlPlane) addUser(user envtest.User) (string, error) {
+	added, err := c.environment.AddUser(user, nil)
+	if err != nil {
+		return "", fmt.Errorf("adding the user %s: %w", user.Name, err)
+	}
+	kubeconfig, err := added.KubeConfig()
+	if err != nil {
+		return "", fmt.Errorf("making a kubeconfig: %w", err)
+	}
+	path := filepath.Join(c.folder, user.Name+".kubeconfig")
+	return path, os.WriteFile(path, kubeconfig, 0o600)
+}
+
+// managerUser has the generated rules of the manager, and those that the chart gives it in its own namespace.
+const managerUser = "manager"
+
+func (c *ControlPlane) grant(ctx context.Context, root string) error {
+	text, err := os.ReadFile(filepath.Join(root, "config", "rbac", "role.yaml"))
+	if err != nil {
+		return err
+	}
+	var role rbacv1.ClusterRole
+	if err := yaml.UnmarshalStrict(text, &role); err != nil {
+		return err
+	}
+	role.Rules = append(role.Rules,
+		rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"}},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "create"}},
+	)
+	if err := c.Client.Create(ctx, &role); err != nil {
+		return err
+	}
+	return c.Client.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: managerUser},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: managerUser}},
+	})
 }
 
 func (c *ControlPlane) startControllers(assets string) error {

@@ -79,7 +79,7 @@ func (w *World) start(ctx context.Context, binary, program, namespace, repositor
 	}
 	var err error
 	w.Manager, err = NewManager(ManagerOptions{
-		Binary: binary, Kubeconfig: w.Kubeconfig, Namespace: namespace, ModalURL: w.Modal.URL(), WebhookSecret: WebhookSecret, Arguments: arguments,
+		Binary: binary, Kubeconfig: w.ManagerKubeconfig, Namespace: namespace, ModalURL: w.Modal.URL(), WebhookSecret: WebhookSecret, Arguments: arguments,
 	})
 	if err != nil {
 		return err
