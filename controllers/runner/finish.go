@@ -17,6 +17,9 @@ const (
 	exitDelay = 2 * time.Second
 	// exitGrace is how long after its job a sandbox may still be alive. Then it is terminated.
 	exitGrace = 30 * time.Second
+	// explainWait is how long a runner that ended well is kept until it is known which job it had: most have had one, of
+	// which GitHub has not told yet, and its queued job would be taken for one that still waits.
+	explainWait = 15 * time.Second
 )
 
 // finish sees to the end of a sandbox: of one whose job is over, and of one that ended without.
@@ -66,6 +69,10 @@ func (l *life) missing() bool {
 
 // askForExit asks Modal about the one sandbox, unless it is known to have ended.
 func (l *life) askForExit(ctx context.Context) error {
+	s := l.status()
+	if l.exit == nil && s.EndedAt != nil && s.Exit != nil {
+		l.exit = &sandbox.Exit{Status: sandbox.ExitStatus(s.Exit.Status), Code: s.Exit.Code, Message: s.Exit.Message}
+	}
 	if l.exit != nil {
 		return nil
 	}
@@ -73,19 +80,24 @@ func (l *life) askForExit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	state, err := modal.State(ctx, l.status().SandboxID)
+	state, err := modal.State(ctx, s.SandboxID)
 	if err != nil || state.Running {
 		return err
 	}
 	l.exit = &state.Exit
-	l.status().EndedAt = l.timestamp()
-	l.status().Exit = &v1alpha1.SandboxExit{Status: string(state.Exit.Status), Code: state.Exit.Code, Message: clip(state.Exit.Message)}
+	s.EndedAt = l.timestamp()
+	s.Exit = &v1alpha1.SandboxExit{Status: string(state.Exit.Status), Code: state.Exit.Code, Message: clip(state.Exit.Message)}
 	metrics.SandboxEnded(string(state.Exit.Status))
 	return nil
 }
 
 // ended decides what follows the end of a sandbox: its runner's work is done, or the attempt has failed (B26).
 func (l *life) ended(ctx context.Context) error {
+	if told := l.status().EndedAt.Add(explainWait); l.job == nil && l.exit.Status == sandbox.ExitSuccess && l.now.Before(told) {
+		l.explain()
+		l.lookAgain(told)
+		return nil
+	}
 	if l.job == nil && l.status().BusyAt == nil {
 		return l.replace(ctx, v1alpha1.ReasonSandboxEnded,
 			fmt.Sprintf("the sandbox ended before its runner had a job: %s", describe(*l.exit)))

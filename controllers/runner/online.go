@@ -47,8 +47,13 @@ func (l *life) took() {
 	case l.job != nil:
 		s.Job = &v1alpha1.RunnerJob{ID: l.job.Spec.ID, Repository: l.job.Spec.Repository, Name: l.job.Spec.Name}
 	case s.BusyAt != nil && l.stored.Status.BusyAt == nil:
-		l.Explain(types.NamespacedName{Namespace: l.runner.Namespace, Name: l.runner.Spec.PoolName})
+		l.explain()
 	}
+}
+
+// explain asks for the pool's jobs soon.
+func (l *life) explain() {
+	l.Explain(types.NamespacedName{Namespace: l.runner.Namespace, Name: l.runner.Spec.PoolName})
 }
 
 // phaseOf a Runner that has a sandbox.

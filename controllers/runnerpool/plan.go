@@ -61,9 +61,9 @@ type decision struct {
 }
 
 // explainGrace is how long a runner that is busy with a job not known yet is taken to have one of the queued jobs: GitHub
-// assigns a job before it tells of it, and its webhooks have been seen two minutes late. After that the queued jobs are
-// believed to be queued still.
-const explainGrace = 2 * time.Minute
+// assigns a job before it tells of it. After that the queued jobs are believed to be queued still: webhooks have been seen
+// two minutes late, but one runner too many costs less than a job that waits for so long.
+const explainGrace = 30 * time.Second
 
 // plan is a pure function. It never creates beyond the limit, whatever the Runners do; it never retires a busy one; and
 // it retires a starting one only above the limit.
