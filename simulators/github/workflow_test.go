@@ -51,7 +51,7 @@ jobs:
 `
 
 // run a runner of the labels until it ends, as a sandbox does.
-func runOne(t *testing.T, s *Server, client *gh.Client, name string, labels ...string) int {
+func runOne(t *testing.T, client *gh.Client, name string, labels ...string) int {
 	t.Helper()
 	made, _, err := client.Actions.GenerateRepoJITConfig(t.Context(), "octo", "widgets",
 		&gh.GenerateJITConfigRequest{Name: name, RunnerGroupID: 1, Labels: labels})
@@ -76,7 +76,7 @@ func TestAWorkflowRunsThroughItsNeedsAndMatrix(t *testing.T) {
 	}
 	var runners sync.WaitGroup
 	for i := range 4 {
-		runners.Go(func() { runOne(t, s, client, fmt.Sprintf("r-%d", i), "self-hosted", "Modal") })
+		runners.Go(func() { runOne(t, client, fmt.Sprintf("r-%d", i), "self-hosted", "Modal") })
 	}
 	runners.Wait()
 	got := map[string]string{}
