@@ -38,6 +38,10 @@ const (
 	// RunnerFinalizer keeps a Runner until its sandbox is dead and its registration is gone.
 	RunnerFinalizer = "modalrunner.dev/sandbox"
 
+	// ForceDelete is an annotation of a Runner or a RunnerPool that is being deleted, with the value "true": its sandboxes
+	// are terminated at once, whatever runs in them.
+	ForceDelete = "modalrunner.dev/force-delete"
+
 	// PoolFinalizer keeps a RunnerPool until its last Runner is gone.
 	PoolFinalizer = "modalrunner.dev/runners"
 )

@@ -12,6 +12,12 @@ type RunnerSpec struct {
 	// +required
 	PoolName string `json:"poolName"`
 
+	// Installation is the mark of the controller that made the Runner. It is part of the names of all that the Runner has
+	// outside, so that what is left over is told from what another controller made.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8
+	Installation string `json:"installation,omitempty"`
+
 	Scope `json:",inline"`
 
 	// Labels that the runner carries at GitHub.
@@ -24,7 +30,7 @@ type RunnerSpec struct {
 }
 
 // RunnerPhase is where a Runner is in its life.
-// +kubebuilder:validation:Enum=Pending;Starting;Idle;Running;Terminating
+// +kubebuilder:validation:Enum=Pending;Starting;Idle;Running;Failed;Terminating
 type RunnerPhase string
 
 // Phases of a Runner.
@@ -37,6 +43,8 @@ const (
 	RunnerIdle RunnerPhase = "Idle"
 	// RunnerRunning: busy with a job.
 	RunnerRunning RunnerPhase = "Running"
+	// RunnerFailed: its sandbox ended in the middle of its job. It stays until GitHub has given up the job.
+	RunnerFailed RunnerPhase = "Failed"
 	// RunnerTerminating: deleted, and waiting for its sandbox and registration to go.
 	RunnerTerminating RunnerPhase = "Terminating"
 )
@@ -59,14 +67,48 @@ const (
 	ReasonStarting = "Starting"
 	// ReasonNameTaken: GitHub already knows a runner of that name, left behind by an earlier try; it is being removed.
 	ReasonNameTaken = "NameTaken"
-	// ReasonStartupTimeout: the runner was not online within startupTimeout.
-	ReasonStartupTimeout = "StartupTimeout"
-	// ReasonSandboxEnded: the sandbox ended before its runner had a job.
-	ReasonSandboxEnded = "SandboxEnded"
+	// ReasonAttemptsExhausted: the Runner has failed too often to try again by itself.
+	ReasonAttemptsExhausted = "AttemptsExhausted"
+	// ReasonPoolDegraded: runners of the pool fail to start, and another Runner probes whether they do again.
+	ReasonPoolDegraded = "PoolDegraded"
 	// ReasonPoolNotReady: a condition of the pool has to become True first; the message says which.
 	ReasonPoolNotReady = "PoolNotReady"
 	// ReasonBackoff: the next attempt waits; the message says until when and why.
 	ReasonBackoff = "Backoff"
+)
+
+// Reasons of a hung runner: its sandbox is alive and does no work.
+const (
+	// ReasonStartupTimeout: the runner was not online within startupTimeout.
+	ReasonStartupTimeout = "StartupTimeout"
+	// ReasonRunnerOffline: GitHub lists the runner as offline although its sandbox is alive.
+	ReasonRunnerOffline = "RunnerOffline"
+	// ReasonRunnerGone: GitHub does not know the runner any more although its sandbox is alive.
+	ReasonRunnerGone = "RunnerGone"
+	// ReasonOutlivedJob: the runner's job is over and its sandbox goes on.
+	ReasonOutlivedJob = "OutlivedJob"
+)
+
+// Reasons of a sandbox's end, by what Modal says of it.
+const (
+	// ReasonSandboxEnded: the runner program ended by itself, as it does without a job when it cannot connect.
+	ReasonSandboxEnded = "SandboxEnded"
+	// ReasonRunnerCrashed: the runner program ended with an exit code that tells of a failure.
+	ReasonRunnerCrashed = "RunnerCrashed"
+	// ReasonRunnerVersionRefused: GitHub refuses the version of the runner program (exit code 7).
+	ReasonRunnerVersionRefused = "RunnerVersionRefused"
+	// ReasonOutOfMemory: the sandbox needed more memory than it may have.
+	ReasonOutOfMemory = "OutOfMemory"
+	// ReasonSandboxTimeout: the sandbox reached sandbox.timeout.
+	ReasonSandboxTimeout = "SandboxTimeout"
+	// ReasonSandboxTerminated: somebody else terminated the sandbox.
+	ReasonSandboxTerminated = "SandboxTerminated"
+	// ReasonSandboxInitFailed: the sandbox could not be started, for example because its image lacks the program.
+	ReasonSandboxInitFailed = "SandboxInitFailed"
+	// ReasonInfrastructureFailure: Modal lost the sandbox.
+	ReasonInfrastructureFailure = "InfrastructureFailure"
+	// ReasonSandboxLost: Modal does not know the sandbox any more, or does not say how it ended.
+	ReasonSandboxLost = "SandboxLost"
 )
 
 // RunnerStatus is what the controller knows of the runner and its sandbox.
@@ -120,6 +162,10 @@ type RunnerStatus struct {
 	// +optional
 	Exit *SandboxExit `json:"exit,omitempty"`
 
+	// Failures in a row of this Runner, while no runner of its pool came online.
+	// +optional
+	Failures int32 `json:"failures,omitempty"`
+
 	// LastFailure is why the latest failed attempt failed.
 	// +optional
 	LastFailure *AttemptFailure `json:"lastFailure,omitempty"`
@@ -164,10 +210,15 @@ type AttemptFailure struct {
 	// Message for people.
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message"`
+	// Log is what the sandbox wrote last, without anything that looks like a secret.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8192
+	Log string `json:"log,omitempty"`
 	// Time at which it was seen.
 	Time metav1.Time `json:"time"`
-	// RetryAt is when the next attempt starts.
-	RetryAt metav1.Time `json:"retryAt"`
+	// RetryAt is when the next attempt starts; none when there is no next.
+	// +optional
+	RetryAt *metav1.Time `json:"retryAt,omitempty"`
 }
 
 // Runner is one ephemeral GitHub Actions runner and the Modal sandbox that carries it. RunnerPools make Runners; their

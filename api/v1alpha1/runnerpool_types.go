@@ -25,6 +25,18 @@ type RunnerPoolSpec struct {
 	// +kubebuilder:validation:Maximum=10000
 	MaxConcurrency int32 `json:"maxConcurrency"`
 
+	// MinIdle is how many idle runners are kept ready beyond what queued jobs need, so that a job starts without waiting
+	// for a sandbox. They count against maxConcurrency.
+	// +optional
+	// +kubebuilder:default=0
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	MinIdle int32 `json:"minIdle,omitempty"`
+
+	// Suspend stops the pool from making runners: idle ones go, what runs finishes, and jobs wait in the queue.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
 	// Priority decides between pools of equal scope and labels that could all serve a job: the higher one does.
 	// +optional
 	Priority int32 `json:"priority,omitempty"`
@@ -49,6 +61,8 @@ const (
 	ConditionModalReady = "ModalReady"
 	// ConditionImageReady says that the runner image is built.
 	ConditionImageReady = "ImageReady"
+	// ConditionDegraded says that runners fail to start: one is tried at a time, slowly, until one comes online.
+	ConditionDegraded = "Degraded"
 )
 
 // Reasons of a RunnerPool's conditions.
@@ -77,6 +91,14 @@ const (
 	ReasonWaiting = "Waiting"
 	// ReasonDeleting: the pool is being deleted and waits for its Runners to end.
 	ReasonDeleting = "Deleting"
+	// ReasonSuspended: spec.suspend is set.
+	ReasonSuspended = "Suspended"
+	// ReasonChecking: the other side is being asked for the first time.
+	ReasonChecking = "Checking"
+	// ReasonAttemptsFailed: attempts to start a runner failed in a row and none came online; the message tells the latest.
+	ReasonAttemptsFailed = "AttemptsFailed"
+	// ReasonAttemptsSucceed: the pool is not degraded.
+	ReasonAttemptsSucceed = "AttemptsSucceed"
 )
 
 // RunnerPoolStatus is what the controller sees.
@@ -85,7 +107,7 @@ type RunnerPoolStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Conditions: Ready sums up GitHubReady, ModalReady and ImageReady.
+	// Conditions: Ready sums up GitHubReady, ModalReady and ImageReady. Degraded says whether runners fail to start.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -114,6 +136,31 @@ type RunnerPoolStatus struct {
 	// Image that new sandboxes run.
 	// +optional
 	Image *ImageStatus `json:"image,omitempty"`
+
+	// LastOnline is when a runner of the pool last came online.
+	// +optional
+	LastOnline *metav1.Time `json:"lastOnline,omitempty"`
+
+	// Circuit is there while the pool is Degraded.
+	// +optional
+	Circuit *Circuit `json:"circuit,omitempty"`
+}
+
+// Circuit holds back a pool whose runners fail to start: one Runner at a time probes whether they do again, with waits that
+// grow. It is gone when a runner comes online.
+type Circuit struct {
+	// Failures in a row, of all the pool's Runners together.
+	Failures int32 `json:"failures"`
+
+	// LastFailure is the latest of them.
+	LastFailure AttemptFailure `json:"lastFailure"`
+
+	// Probe is the name of the Runner that may try next; empty while the pool has none that could.
+	// +optional
+	Probe string `json:"probe,omitempty"`
+
+	// ProbeAt is when it may.
+	ProbeAt metav1.Time `json:"probeAt"`
 }
 
 // ImageStatus is the image that was built last.
@@ -146,6 +193,7 @@ type ImageStatus struct {
 // +kubebuilder:printcolumn:name="Idle",type=integer,JSONPath=`.status.idle`
 // +kubebuilder:printcolumn:name="Running",type=integer,JSONPath=`.status.running`
 // +kubebuilder:printcolumn:name="Max",type=integer,JSONPath=`.spec.maxConcurrency`
+// +kubebuilder:printcolumn:name="Degraded",type=string,JSONPath=`.status.conditions[?(@.type=="Degraded")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Runner",type=string,priority=1,JSONPath=`.status.image.runnerVersion`

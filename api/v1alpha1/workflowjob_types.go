@@ -79,6 +79,10 @@ type WorkflowJobStatus struct {
 	// +optional
 	SandboxID string `json:"sandboxID,omitempty"`
 
+	// Problem is what went wrong with the sandbox while the job ran in it.
+	// +optional
+	Problem *JobProblem `json:"problem,omitempty"`
+
 	// QueuedAt is when GitHub created the job.
 	// +optional
 	QueuedAt *metav1.Time `json:"queuedAt,omitempty"`
@@ -90,6 +94,15 @@ type WorkflowJobStatus struct {
 	// CompletedAt is when the job was over.
 	// +optional
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
+}
+
+// JobProblem tells why a job could not be brought to its end.
+type JobProblem struct {
+	// Reason in one CamelCase word, as in a Runner's conditions.
+	Reason string `json:"reason"`
+	// Message for people.
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message"`
 }
 
 // WorkflowJob mirrors one GitHub Actions job that a RunnerPool serves. The controller makes it from webhooks and the
@@ -105,6 +118,7 @@ type WorkflowJobStatus struct {
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
 // +kubebuilder:printcolumn:name="Conclusion",type=string,JSONPath=`.status.conclusion`
 // +kubebuilder:printcolumn:name="Runner",type=string,JSONPath=`.status.runnerName`
+// +kubebuilder:printcolumn:name="Problem",type=string,JSONPath=`.status.problem.reason`
 // +kubebuilder:printcolumn:name="Queued",type=date,JSONPath=`.status.queuedAt`
 // +kubebuilder:printcolumn:name="URL",type=string,priority=1,JSONPath=`.spec.url`
 type WorkflowJob struct {

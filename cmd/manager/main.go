@@ -24,6 +24,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/controllers/orphan"
 	"github.com/modalrunner/modal-runner-controller/controllers/runner"
 	"github.com/modalrunner/modal-runner-controller/controllers/runnerpool"
 	"github.com/modalrunner/modal-runner-controller/controllers/workflowjob"
@@ -32,6 +33,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/ingress"
 	"github.com/modalrunner/modal-runner-controller/internal/installation"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
 )
 
@@ -43,9 +45,14 @@ type options struct {
 	webhookAddress string
 	webhookSecrets string
 	leaderElect    bool
+	leaseDuration  time.Duration
+	renewDeadline  time.Duration
+	retryPeriod    time.Duration
 	namespaces     namespaces
 	pollInterval   time.Duration
 	listInterval   time.Duration
+	sweepInterval  time.Duration
+	orphanGrace    time.Duration
 	secretTTL      time.Duration
 	jobTTL         time.Duration
 	runnerWorkers  int
@@ -66,12 +73,17 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":8080", "Address on which GitHub's webhooks are received, at "+ingress.Path+"; 0 turns it off.")
 	flags.StringVar(&o.webhookSecrets, "webhook-secret-dir", "/etc/modal-runner-controller/webhook", "Folder whose files each hold a secret that webhooks may be signed with.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one replica of several act at a time. Every replica receives webhooks.")
+	flags.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "How long after the leader's last sign of life another replica takes over.")
+	flags.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease before it gives up.")
+	flags.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "How long replicas wait between two tries to get or renew the lease.")
 	flags.Var(&o.namespaces, "namespace", "Namespace whose RunnerPools are served; may be given several times. All namespaces when not given.")
 	flags.DurationVar(&o.pollInterval, "queue-poll-interval", 30*time.Second, "How often the queue of each repository pool is polled.")
 	flags.DurationVar(&o.listInterval, "list-interval", 15*time.Second, "How often runners and sandboxes are listed while there are any.")
+	flags.DurationVar(&o.sweepInterval, "sweep-interval", 5*time.Minute, "How often runners and sandboxes are listed while there are none, to find what is left over.")
+	flags.DurationVar(&o.orphanGrace, "orphan-grace", 2*time.Minute, "How long a sandbox or registration of this controller may have no Runner before it is removed.")
 	flags.DurationVar(&o.secretTTL, "secret-ttl", 10*time.Second, "How long a Secret is used before it is read again.")
 	flags.DurationVar(&o.jobTTL, "job-ttl", time.Hour, "How long a WorkflowJob is kept after its job is over.")
-	flags.IntVar(&o.runnerWorkers, "runner-workers", 32, "How many Runners are reconciled at once.")
+	flags.IntVar(&o.runnerWorkers, "runner-workers", 64, "How many Runners are reconciled at once.")
 	flags.IntVar(&o.poolWorkers, "pool-workers", 8, "How many RunnerPools are reconciled at once.")
 	o.log.BindFlags(flags)
 }
@@ -139,6 +151,9 @@ func (o *options) manager(scheme *runtime.Scheme, namespace string) ctrl.Options
 		LeaderElectionID:              "modal-runner-controller",
 		LeaderElectionNamespace:       namespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &o.leaseDuration,
+		RenewDeadline:                 &o.renewDeadline,
+		RetryPeriod:                   &o.retryPeriod,
 		Cache:                         cache.Options{DefaultNamespaces: watched},
 		// A reconcile must see what the one before it wrote: without it a stale Runner would be launched twice, which
 		// its name prevents, but at the price of calls.
@@ -148,14 +163,12 @@ func (o *options) manager(scheme *runtime.Scheme, namespace string) ctrl.Options
 
 func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error {
 	var (
-		now           = clock.RealClock{}
-		secrets       = credentials.NewStore(mgr.GetAPIReader(), now, o.secretTTL)
-		gh            = github.NewClients(secrets, now, github.NewTransport())
-		registrations = observe.NewLists[github.Runner](o.listInterval, now)
-		sandboxLists  = observe.NewLists[observe.Alive](o.listInterval, now)
-		recorder      = &ingress.Recorder{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
-		poller        = &ingress.Poller{Client: mgr.GetClient(), GitHub: gh, Recorder: recorder, Clock: now, Interval: o.pollInterval}
-		events        = mgr.GetEventRecorder("modal-runner-controller")
+		now      = clock.RealClock{}
+		secrets  = credentials.NewStore(mgr.GetAPIReader(), now, o.secretTTL)
+		gh       = github.NewClients(secrets, now, github.NewTransport())
+		recorder = &ingress.Recorder{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
+		poller   = &ingress.Poller{Client: mgr.GetClient(), GitHub: gh, Recorder: recorder, Clock: now, Interval: o.pollInterval}
+		events   = mgr.GetEventRecorder("modal-runner-controller")
 	)
 	sandboxes, err := modal.NewProviders(secrets, now)
 	if err != nil {
@@ -164,18 +177,24 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error
 	if err := ingress.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Clock: now, GitHub: gh, Sandboxes: sandboxes, Events: events}
+	outside := &observe.Outside{
+		GitHub: gh, Sandboxes: sandboxes,
+		Registrations: observe.NewLists[github.Runner](o.listInterval, now),
+		SandboxLists:  observe.NewLists[sandbox.Listed](o.listInterval, now),
+	}
+	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark}
 	poller.Doubt = pools.Doubt
-	runners := &runner.Reconciler{
-		Client: mgr.GetClient(), Clock: now, GitHub: gh, Sandboxes: sandboxes, Events: events,
-		Registrations: registrations, SandboxLists: sandboxLists, Installation: mark, Explain: poller.Kick,
+	runners := &runner.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Explain: poller.Kick}
+	orphans := &orphan.Sweeper{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Installation: mark,
+		Interval: o.sweepInterval, Grace: o.orphanGrace,
 	}
 	jobs := &workflowjob.Reconciler{Client: mgr.GetClient(), Clock: now, GitHub: gh, Recorder: recorder, TTL: o.jobTTL}
 	if err := errors.Join(
 		pools.SetupWithManager(mgr, o.poolWorkers),
 		runners.SetupWithManager(ctx, mgr, o.runnerWorkers),
 		jobs.SetupWithManager(mgr, 1),
-		mgr.Add(registrations), mgr.Add(sandboxLists), mgr.Add(poller),
+		mgr.Add(outside.Registrations), mgr.Add(outside.SandboxLists), mgr.Add(poller), mgr.Add(orphans),
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
@@ -23,34 +24,29 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
-	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
+	"github.com/modalrunner/modal-runner-controller/internal/lanes"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
-	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 )
 
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runners/status,verbs=patch
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch
-// +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconciler of Runners.
 type Reconciler struct {
 	client.Client
-	Clock     clock.WithTicker
-	GitHub    *github.Clients
-	Sandboxes sandbox.Providers
-	Events    events.EventRecorder
-	// Registrations are the shared lists of runners at GitHub, SandboxLists those of sandboxes at Modal.
-	Registrations *observe.Lists[github.Runner]
-	SandboxLists  *observe.Lists[observe.Alive]
-	// Installation marks the sandboxes of this controller.
-	Installation string
+	*observe.Outside
+	Clock  clock.WithTicker
+	Events events.EventRecorder
 	// Explain asks for the jobs of a pool soon: one of its runners is busy with a job that is not known.
 	Explain func(pool types.NamespacedName)
 
 	retries *flowcontrol.Backoff
+	lanes   *lanes.Lanes
 }
 
 const (
@@ -61,11 +57,17 @@ const (
 	// firstRetry and lastRetry bound the wait before an outside call that failed is tried again.
 	firstRetry = time.Second
 	lastRetry  = 2 * time.Minute
+
+	// laneShare of the workers is the most that Runners with the same credentials may have at once: calls that hang with one
+	// credential leave the other workers to the others (B52, I7).
+	laneShare = 4
+	// laneWait is about how soon a Runner tries again to enter a full lane.
+	laneWait = 100 * time.Millisecond
 )
 
 // SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, workers int) error {
-	r.retries = flowcontrol.NewBackOffWithJitter(firstRetry, lastRetry, 0.2)
+	r.prepare(workers)
 	if err := r.index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -82,6 +84,11 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 		WatchesRawSource(wake(r.SandboxLists.Wakes())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
+}
+
+func (r *Reconciler) prepare(workers int) {
+	r.retries = flowcontrol.NewBackOffWithJitter(firstRetry, lastRetry, 0.2)
+	r.lanes = lanes.New(max(1, workers/laneShare))
 }
 
 func (r *Reconciler) index(ctx context.Context, indexer client.FieldIndexer) error {
@@ -122,11 +129,12 @@ func (r *Reconciler) runnerOfJob(ctx context.Context, object client.Object) []ct
 	return requestsIf(runners.Items, err, func(*v1alpha1.Runner) bool { return true })
 }
 
-// waitingForPool wakes the Runners that have no sandbox yet when something about their pool has changed.
+// waitingForPool wakes the Runners that have no sandbox yet when something about their pool has changed, and all of them
+// when the pool is to be deleted by force.
 func (r *Reconciler) waitingForPool(ctx context.Context, object client.Object) []ctrl.Request {
 	var runners v1alpha1.RunnerList
 	err := r.List(ctx, &runners, client.InNamespace(object.GetNamespace()), client.MatchingLabels{v1alpha1.PoolLabel: object.GetName()}, client.UnsafeDisableDeepCopy)
-	return requestsIf(runners.Items, err, waitsForPool)
+	return requestsIf(runners.Items, err, func(runner *v1alpha1.Runner) bool { return waitsForPool(runner) || forced(object) })
 }
 
 func requestsIf(runners []v1alpha1.Runner, err error, wanted func(*v1alpha1.Runner) bool) []ctrl.Request {
@@ -152,12 +160,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	lane := laneOf(&runner)
+	if !r.lanes.Enter(lane) {
+		return ctrl.Result{RequeueAfter: wait.Jitter(laneWait, 1)}, nil
+	}
+	defer r.lanes.Leave(lane)
 	l, err := r.begin(ctx, &runner)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	steps := []func(context.Context) error{l.launch, l.online, l.finish}
 	if !runner.DeletionTimestamp.IsZero() {
+		ctx = credentials.WithLast(ctx)
 		steps = []func(context.Context) error{l.online, l.finalize}
 	}
 	for _, step := range steps {
@@ -173,6 +187,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	return l.result(), nil
+}
+
+// laneOf a Runner: those that call GitHub and Modal as the same.
+func laneOf(runner *v1alpha1.Runner) string {
+	return runner.Namespace + "/" + runner.Spec.GitHub.SecretName + "/" + runner.Spec.Modal.SecretName
 }
 
 func (r *Reconciler) forget(key types.NamespacedName) {

@@ -20,6 +20,9 @@ const (
 	dyingWait = time.Second
 	// busyWait is how soon to try again to remove a registration that GitHub says is busy.
 	busyWait = 15 * time.Second
+	// forcedGrace is how long after its sandbox's end a Runner that is deleted by force waits until GitHub lets its
+	// registration go: it gives up the job of a dead runner after about ten minutes.
+	forcedGrace = 15 * time.Minute
 	// letGoMargin is how long after its sandbox's own timeout a Runner may stay when Modal or GitHub do not answer.
 	letGoMargin = 5 * time.Minute
 )
@@ -38,6 +41,40 @@ const (
 // finalize a Runner that is being deleted: end what it has outside, a busy runner only after its job, then let it go.
 func (l *life) finalize(ctx context.Context) error {
 	l.status().Phase = v1alpha1.RunnerTerminating
+	if forced(l.runner) || l.pool != nil && forced(l.pool) {
+		return l.force(ctx)
+	}
+	return l.retire(ctx)
+}
+
+// forced says that an object is to be deleted whatever runs.
+func forced(object client.Object) bool {
+	return !object.GetDeletionTimestamp().IsZero() && object.GetAnnotations()[v1alpha1.ForceDelete] == "true"
+}
+
+// force the end of the sandbox, whatever runs in it, then wait for GitHub to let the registration go, but not for ever.
+func (l *life) force(ctx context.Context) error {
+	if l.status().EndedAt == nil {
+		modal, err := l.modal(ctx)
+		if err != nil {
+			return l.letGo(ctx, err)
+		}
+		left, err := l.terminate(ctx, modal)
+		if err != nil {
+			return l.letGo(ctx, err)
+		}
+		if left == dyingSandbox {
+			l.lookAgain(l.now.Add(dyingWait))
+			return nil
+		}
+		if l.status().EndedAt == nil {
+			l.status().EndedAt = l.timestamp()
+		}
+	}
+	if l.now.After(l.status().EndedAt.Add(forcedGrace)) {
+		l.warn("LetGo", "removed by force; GitHub still had its runner %s", l.runner.OutsideName())
+		return l.remove(ctx)
+	}
 	return l.retire(ctx)
 }
 
@@ -46,11 +83,8 @@ func (l *life) finalize(ctx context.Context) error {
 func (l *life) retire(ctx context.Context) error {
 	left, err := l.tearDown(ctx)
 	switch {
-	case err != nil && l.now.After(l.letGoAt()):
-		log.FromContext(ctx).Info("letting go: the sandbox's own timeout has passed", "sandbox", l.status().SandboxID, "error", err.Error())
-		l.warn("LetGo", "removed without an answer from outside, after the sandbox's own timeout: %s", clip(err.Error()))
 	case err != nil:
-		return err
+		return l.letGo(ctx, err)
 	case left == busyRunner:
 		l.lookAgain(l.now.Add(busyWait))
 		return nil
@@ -58,6 +92,16 @@ func (l *life) retire(ctx context.Context) error {
 		l.lookAgain(l.now.Add(dyingWait))
 		return nil
 	}
+	return l.remove(ctx)
+}
+
+// letGo of a Runner whose outside does not answer, once that cannot matter any more (B41); until then it is an error.
+func (l *life) letGo(ctx context.Context, err error) error {
+	if !l.now.After(l.letGoAt()) {
+		return err
+	}
+	log.FromContext(ctx).Info("letting go: the sandbox's own timeout has passed", "sandbox", l.status().SandboxID, "error", err.Error())
+	l.warn("LetGo", "removed without an answer from outside, after the sandbox's own timeout: %s", clip(err.Error()))
 	return l.remove(ctx)
 }
 
@@ -124,17 +168,17 @@ func (l *life) deregisteredByGitHub() bool {
 func (l *life) deregister(ctx context.Context, gh *github.Client) error {
 	s := l.status()
 	id := s.RunnerID
-	if seen, listed, _ := l.Registrations.Get(l.registrations(), s.Name); listed && seen.Busy && l.job != nil && l.job.Status.State == v1alpha1.JobInProgress {
+	if seen, listed, _ := l.Registrations.Get(l.place.Registrations(), s.Name); listed && seen.Busy && l.job != nil && l.job.Status.State == v1alpha1.JobInProgress {
 		return &fault.Error{Op: "removing runner", Class: fault.Busy, Message: "it has a job"}
 	}
 	if id == 0 {
-		found, err := gh.FindRunner(ctx, l.scope, l.runner.OutsideName())
+		found, err := gh.FindRunner(ctx, l.place.Scope, l.runner.OutsideName())
 		if err != nil {
 			return err
 		}
 		id = found.ID
 	}
-	return gh.DeleteRunner(ctx, l.scope, id)
+	return gh.DeleteRunner(ctx, l.place.Scope, id)
 }
 
 // terminate the sandbox and see that it is dead.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
@@ -36,7 +34,7 @@ func (l *life) finish(ctx context.Context) error {
 		l.lookAgain(l.completedAt().Add(exitDelay))
 		return nil
 	}
-	if !completed && !l.missing() {
+	if !completed && l.exit == nil && !l.missing() {
 		return nil
 	}
 	if err := l.askForExit(ctx); err != nil {
@@ -46,8 +44,7 @@ func (l *life) finish(ctx context.Context) error {
 	case l.exit != nil:
 		return l.ended(ctx)
 	case completed && !l.now.Before(l.completedAt().Add(exitGrace)):
-		log.FromContext(ctx).Info("the job is over and its sandbox is not: terminating it", "sandbox", s.SandboxID)
-		return l.retire(ctx)
+		return l.endHung(ctx, v1alpha1.ReasonOutlivedJob, fmt.Sprintf("the job is over for %s, and the sandbox is alive", exitGrace))
 	case completed:
 		l.lookAgain(l.now.Add(exitDelay))
 	}
@@ -63,16 +60,13 @@ func (l *life) completedAt() time.Time {
 
 // missing says that the list of live sandboxes lacks this one. That is a reason to ask, not yet a proof.
 func (l *life) missing() bool {
-	_, alive, listedAt := l.SandboxLists.Get(l.sandboxes(), l.status().SandboxID)
+	_, alive, listedAt := l.SandboxLists.Get(l.place.Sandboxes(), l.status().SandboxID)
 	return !alive && listedAt.After(l.status().LaunchedAt.Time)
 }
 
 // askForExit asks Modal about the one sandbox, unless it is known to have ended.
 func (l *life) askForExit(ctx context.Context) error {
 	s := l.status()
-	if l.exit == nil && s.EndedAt != nil && s.Exit != nil {
-		l.exit = &sandbox.Exit{Status: sandbox.ExitStatus(s.Exit.Status), Code: s.Exit.Code, Message: s.Exit.Message}
-	}
 	if l.exit != nil {
 		return nil
 	}
@@ -99,21 +93,12 @@ func (l *life) ended(ctx context.Context) error {
 		return nil
 	}
 	if l.job == nil && l.status().BusyAt == nil {
-		return l.replace(ctx, v1alpha1.ReasonSandboxEnded,
-			fmt.Sprintf("the sandbox ended before its runner had a job: %s", describe(*l.exit)))
+		return l.replace(ctx, reasonOf(*l.exit), "the sandbox ended before its runner had a job: "+describe(*l.exit))
 	}
-	if l.exit.Status != sandbox.ExitSuccess && (l.job == nil || l.job.Status.State != v1alpha1.JobCompleted) {
-		log.FromContext(ctx).Info("the sandbox ended while its runner had a job", "sandbox", l.status().SandboxID, "exit", describe(*l.exit))
-		l.warn(v1alpha1.ReasonSandboxEnded, "the sandbox ended while its runner had a job: %s", describe(*l.exit))
+	if l.diedAtWork() {
+		if err := l.died(ctx); err != nil {
+			return err
+		}
 	}
 	return l.retire(ctx)
-}
-
-// describe an exit for people.
-func describe(exit sandbox.Exit) string {
-	text := fmt.Sprintf("%s with exit code %d", exit.Status, exit.Code)
-	if exit.Message != "" {
-		text += ": " + exit.Message
-	}
-	return text
 }

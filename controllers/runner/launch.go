@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
@@ -35,11 +34,7 @@ func (l *life) launch(ctx context.Context) error {
 		return l.adoptBusy(ctx)
 	}
 	s.Phase = v1alpha1.RunnerPending
-	if s.LastFailure != nil && s.LastFailure.RetryAt.After(l.now) {
-		l.lookAgain(s.LastFailure.RetryAt.Time)
-		return nil
-	}
-	if waitsForPool(l.runner) && !l.poolReady() {
+	if !l.mayTry() || !l.poolReady() {
 		return nil
 	}
 	s.Name = l.runner.OutsideName()
@@ -64,7 +59,7 @@ func (l *life) adoptBusy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	registered, err := gh.FindRunner(ctx, l.scope, l.runner.OutsideName())
+	registered, err := gh.FindRunner(ctx, l.place.Scope, l.runner.OutsideName())
 	if fault.IgnoreNotFound(err) != nil {
 		return err
 	}
@@ -82,13 +77,12 @@ func waitsForPool(runner *v1alpha1.Runner) bool { return runner.Status.SandboxID
 
 // poolReady says whether the pool can launch; a change of the pool wakes its waiting Runners.
 func (l *life) poolReady() bool {
-	if l.pool == nil || !l.pool.DeletionTimestamp.IsZero() {
-		l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonPoolNotReady, "the pool is being deleted")
+	if l.pool == nil {
+		l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonPoolNotReady, "the pool is gone")
 		return false
 	}
-	ready := meta.FindStatusCondition(l.pool.Status.Conditions, v1alpha1.ConditionReady)
-	if ready == nil || ready.Reason != v1alpha1.ReasonReady || l.pool.Status.Image == nil {
-		l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonPoolNotReady, "waiting until the pool is Ready")
+	if waitsFor, ok := l.pool.CanLaunch(); !ok {
+		l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonPoolNotReady, "waiting: "+waitsFor)
 		return false
 	}
 	return true
@@ -104,7 +98,7 @@ func (l *life) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	registered, err := gh.CreateJITRunner(ctx, l.scope, l.status().Name, l.runner.Spec.Labels)
+	registered, err := gh.CreateJITRunner(ctx, l.place.Scope, l.status().Name, l.runner.Spec.Labels)
 	if fault.Is(err, fault.Conflict) {
 		return l.resume(ctx, gh, modal)
 	}
@@ -121,8 +115,14 @@ func (l *life) start(ctx context.Context) error {
 		return err
 	case fault.Is(err, fault.Conflict):
 		return l.clearTheName(ctx, gh, modal, registered)
+	case fault.Is(err, fault.Invalid):
+		// The same request would be refused again and again: it counts as a failed attempt.
+		l.unregister(ctx, gh, registered)
+		l.fail(v1alpha1.ReasonRefused, err.Error(), "", l.backoff())
+		return nil
 	default:
-		return l.unregister(ctx, gh, registered, err)
+		l.unregister(ctx, gh, registered)
+		return err
 	}
 }
 
@@ -146,18 +146,17 @@ func (l *life) request(registered github.JITRunner) sandbox.Request {
 }
 
 // unregister a runner whose sandbox was refused, so that no registration waits for nothing (B20).
-func (l *life) unregister(ctx context.Context, gh *github.Client, registered github.JITRunner, refusal error) error {
-	if err := fault.IgnoreNotFound(gh.DeleteRunner(ctx, l.scope, registered.ID)); err != nil {
+func (l *life) unregister(ctx context.Context, gh *github.Client, registered github.JITRunner) {
+	if err := fault.IgnoreNotFound(gh.DeleteRunner(ctx, l.place.Scope, registered.ID)); err != nil {
 		log.FromContext(ctx).Info("could not remove the registration of a sandbox that was refused; the next try will",
 			"runner", l.status().Name, "error", err.Error())
 	}
-	return refusal
 }
 
 // resume an attempt whose name GitHub knows already: an earlier try got at least that far.
 func (l *life) resume(ctx context.Context, gh *github.Client, modal sandbox.Provider) error {
 	s := l.status()
-	registered, err := gh.FindRunner(ctx, l.scope, s.Name)
+	registered, err := gh.FindRunner(ctx, l.place.Scope, s.Name)
 	if err != nil {
 		// Gone in this moment: the next try registers it anew.
 		return err
@@ -172,16 +171,16 @@ func (l *life) resume(ctx context.Context, gh *github.Client, modal sandbox.Prov
 		return err
 	}
 	// Its JIT config is lost, so that no sandbox can use it any more. One that is busy is left to end by itself.
-	if err := gh.DeleteRunner(ctx, l.scope, registered.ID); err != nil && !fault.Is(err, fault.NotFound, fault.Busy) {
+	if err := gh.DeleteRunner(ctx, l.place.Scope, registered.ID); err != nil && !fault.Is(err, fault.NotFound, fault.Busy) {
 		return err
 	}
-	l.fail(v1alpha1.ReasonNameTaken, "GitHub knew the runner already, and no sandbox had its configuration", time.Second)
+	l.fail(v1alpha1.ReasonNameTaken, "GitHub knew the runner already, and no sandbox had its configuration", "", time.Second)
 	return nil
 }
 
 // clearTheName of a sandbox that outlived its registration: its runner can do no work.
 func (l *life) clearTheName(ctx context.Context, gh *github.Client, modal sandbox.Provider, registered github.JITRunner) error {
-	if err := gh.DeleteRunner(ctx, l.scope, registered.ID); err != nil && !fault.Is(err, fault.NotFound) {
+	if err := gh.DeleteRunner(ctx, l.place.Scope, registered.ID); err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
 	id, err := modal.Find(ctx, l.status().Name)
@@ -191,7 +190,7 @@ func (l *life) clearTheName(ctx context.Context, gh *github.Client, modal sandbo
 	if fault.IgnoreNotFound(err) != nil {
 		return err
 	}
-	l.fail(v1alpha1.ReasonNameTaken, "Modal had a sandbox of that name whose registration was gone", time.Second)
+	l.fail(v1alpha1.ReasonNameTaken, "Modal had a sandbox of that name whose registration was gone", "", time.Second)
 	return nil
 }
 
@@ -208,7 +207,7 @@ func (l *life) launched(ctx context.Context, modal sandbox.Provider, id string, 
 	metrics.RunnerLaunched(l.now.Sub(l.runner.CreationTimestamp.Time))
 	log.FromContext(ctx).Info("launched", "sandbox", id, "runner", s.Name, "attempt", s.Attempt)
 	err := modal.Tag(ctx, id, map[string]string{
-		tagInstallation: l.Installation,
+		tagInstallation: l.runner.Spec.Installation,
 		tagPool:         l.runner.Namespace + "/" + l.runner.Spec.PoolName,
 		tagRunner:       l.runner.Namespace + "/" + l.runner.Name,
 	})

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -17,7 +18,6 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
-	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 )
@@ -28,8 +28,9 @@ type life struct {
 	stored *v1alpha1.Runner
 	runner *v1alpha1.Runner
 	// pool is nil when it is gone already.
-	pool  *v1alpha1.RunnerPool
-	scope github.Scope
+	pool *v1alpha1.RunnerPool
+	// place is where the runner is registered and its sandbox made.
+	place observe.Place
 	// job that the runner took in this attempt or the one before, nil while none is known.
 	job *v1alpha1.WorkflowJob
 	now time.Time
@@ -44,7 +45,7 @@ type life struct {
 func (r *Reconciler) begin(ctx context.Context, runner *v1alpha1.Runner) (*life, error) {
 	l := &life{
 		Reconciler: r, stored: runner.DeepCopy(), runner: runner, now: r.Clock.Now(),
-		scope: github.ScopeOf(runner.Spec.GitHub.URL, runner.Spec.Scope),
+		place: observe.PlaceOf(runner.Namespace, runner.Spec.Scope, &runner.Spec.RunnerTemplate),
 	}
 	var pool v1alpha1.RunnerPool
 	err := r.Get(ctx, types.NamespacedName{Namespace: runner.Namespace, Name: runner.Spec.PoolName}, &pool)
@@ -53,6 +54,9 @@ func (r *Reconciler) begin(ctx context.Context, runner *v1alpha1.Runner) (*life,
 		l.pool = &pool
 	case !apierrors.IsNotFound(err):
 		return nil, fmt.Errorf("reading the pool: %w", err)
+	}
+	if s := &runner.Status; s.EndedAt != nil && s.Exit != nil {
+		l.exit = &sandbox.Exit{Status: sandbox.ExitStatus(s.Exit.Status), Code: s.Exit.Code, Message: s.Exit.Message}
 	}
 	for _, name := range names(runner) {
 		var jobs v1alpha1.WorkflowJobList
@@ -72,11 +76,11 @@ func (l *life) status() *v1alpha1.RunnerStatus { return &l.runner.Status }
 func (l *life) key() types.NamespacedName { return client.ObjectKeyFromObject(l.runner) }
 
 func (l *life) github(ctx context.Context) (*github.Client, error) {
-	return l.GitHub.For(ctx, l.runner.Namespace, l.runner.Spec.GitHub, l.scope)
+	return l.GitHubAt(ctx, l.place)
 }
 
 func (l *life) modal(ctx context.Context) (sandbox.Provider, error) {
-	return l.Sandboxes.For(ctx, l.runner.Namespace, l.runner.Spec.Modal)
+	return l.ModalAt(ctx, l.place)
 }
 
 // lookAgain at a time, or earlier if another step asked for that.
@@ -94,9 +98,10 @@ func (l *life) retryLater(ctx context.Context, err error) {
 		return
 	}
 	l.retries.Next(id, l.Clock.Now())
-	wait := fault.RetryAfter(err, l.Clock.Now(), l.retries.Get(id))
-	log.FromContext(ctx).Info("trying again later", "error", err.Error(), "after", wait.Round(time.Millisecond).String())
-	l.next = l.Clock.Now().Add(wait)
+	// All who were told to wait until the same moment must not come back in the same moment.
+	after := wait.Jitter(fault.RetryAfter(err, l.Clock.Now(), l.retries.Get(id)), retryJitter)
+	log.FromContext(ctx).Info("trying again later", "error", err.Error(), "after", after.Round(time.Millisecond).String())
+	l.next = l.Clock.Now().Add(after)
 }
 
 func (l *life) result() ctrl.Result {
@@ -113,6 +118,7 @@ func (l *life) condition(kind string, status bool, reason, message string) {
 	}
 	meta.SetStatusCondition(&l.status().Conditions, metav1.Condition{
 		Type: kind, Status: value, Reason: reason, Message: message, ObservedGeneration: l.runner.Generation,
+		LastTransitionTime: metav1.NewTime(l.now),
 	})
 }
 
@@ -128,72 +134,12 @@ func (l *life) timestamp() *metav1.Time {
 // track the runner and the sandbox in the shared lists.
 func (l *life) track() {
 	s := l.status()
-	l.Registrations.Track(l.key(), l.registrations(), s.Name, func(ctx context.Context) (map[string]github.Runner, error) {
-		gh, err := l.github(ctx)
-		if err != nil {
-			return nil, err
-		}
-		runners, err := gh.ListRunners(ctx, l.scope)
-		return byName(runners), err
-	})
-	l.SandboxLists.Track(l.key(), l.sandboxes(), s.SandboxID, func(ctx context.Context) (map[string]observe.Alive, error) {
-		modal, err := l.modal(ctx)
-		if err != nil {
-			return nil, err
-		}
-		ids, err := modal.List(ctx, map[string]string{tagInstallation: l.Installation})
-		return observe.AliveByID(ids), err
-	})
+	l.Registrations.Track(l.key(), l.place.Registrations(), s.Name, l.ListRegistrations(l.place))
+	l.SandboxLists.Track(l.key(), l.place.Sandboxes(), s.SandboxID, l.ListSandboxes(l.place))
 }
 
-// registrations and sandboxes name the shared lists that the Runner is in.
-func (l *life) registrations() string {
-	return fmt.Sprintf("%s with %s/%s", l.scope, l.runner.Namespace, l.runner.Spec.GitHub.SecretName)
-}
-
-func (l *life) sandboxes() string {
-	modal := l.runner.Spec.Modal
-	return fmt.Sprintf("%s/%s with %s/%s", modal.Environment, modal.App, l.runner.Namespace, modal.SecretName)
-}
-
-func byName(runners []github.Runner) map[string]github.Runner {
-	all := make(map[string]github.Runner, len(runners))
-	for _, r := range runners {
-		all[r.Name] = r
-	}
-	return all
-}
-
-const (
-	// firstBackoff is the wait after a first failed attempt; it doubles with each up to lastBackoff.
-	firstBackoff = 10 * time.Second
-	lastBackoff  = 5 * time.Minute
-)
-
-// fail the attempt, of which nothing is left outside, and go on to the next after a wait.
-func (l *life) fail(reason, message string, wait time.Duration) {
-	s := l.status()
-	failed := &v1alpha1.AttemptFailure{
-		Attempt: l.runner.CurrentAttempt(), Name: s.Name, Reason: reason, Message: clip(message),
-		Time: metav1.NewTime(l.now), RetryAt: metav1.NewTime(l.now.Add(wait)),
-	}
-	*s = v1alpha1.RunnerStatus{
-		Phase: v1alpha1.RunnerPending, Attempt: failed.Attempt + 1, Exit: s.Exit, Conditions: s.Conditions, LastFailure: failed,
-	}
-	l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonBackoff,
-		fmt.Sprintf("attempt %d failed: %s; the next starts at %s", failed.Attempt, failed.Message, failed.RetryAt.UTC().Format(time.RFC3339)))
-	l.condition(v1alpha1.ConditionOnline, false, reason, failed.Message)
-	l.Registrations.Untrack(l.key())
-	l.SandboxLists.Untrack(l.key())
-	l.lookAgain(failed.RetryAt.Time)
-	metrics.AttemptFailed(reason)
-	l.warn(reason, "attempt %d: %s", failed.Attempt, failed.Message)
-}
-
-// backoff after the current attempt failed.
-func (l *life) backoff() time.Duration {
-	return min(firstBackoff<<min(l.runner.CurrentAttempt()-1, 10), lastBackoff)
-}
+// retryJitter spreads out what was held back until one moment.
+const retryJitter = 0.2
 
 // clip a message of the outside to what the status may hold.
 func clip(message string) string {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
@@ -22,11 +21,11 @@ func (l *life) online(ctx context.Context) error {
 		return nil
 	}
 	l.track()
-	seen, listed, listedAt := l.Registrations.Get(l.registrations(), s.Name)
+	seen, listed, listedAt := l.Registrations.Get(l.place.Registrations(), s.Name)
 	busy := listed && seen.Busy || l.job != nil
 	if (busy || listed && seen.Online) && s.OnlineAt == nil {
 		s.OnlineAt = l.timestamp()
-		l.condition(v1alpha1.ConditionOnline, true, v1alpha1.ReasonOnline, "the runner came online at GitHub")
+		l.isOnline()
 		metrics.RunnerOnline(l.now.Sub(s.LaunchedAt.Time))
 	}
 	if busy && s.BusyAt == nil {
@@ -34,10 +33,18 @@ func (l *life) online(ctx context.Context) error {
 	}
 	l.took()
 	s.Phase = phaseOf(l.runner)
-	if s.OnlineAt == nil && l.runner.DeletionTimestamp.IsZero() {
+	switch {
+	case !l.runner.DeletionTimestamp.IsZero():
+		return nil
+	case s.OnlineAt == nil:
 		return l.awaitOnline(ctx, listedAt)
+	default:
+		return l.watch(ctx, sighting{seen, listed, listedAt})
 	}
-	return nil
+}
+
+func (l *life) isOnline() {
+	l.condition(v1alpha1.ConditionOnline, true, v1alpha1.ReasonOnline, "the runner came online at GitHub")
 }
 
 // took notes the runner's job, or asks for it to be found when GitHub says busy and no job is known.
@@ -61,6 +68,8 @@ func phaseOf(runner *v1alpha1.Runner) v1alpha1.RunnerPhase {
 	switch s := runner.Status; {
 	case !runner.DeletionTimestamp.IsZero():
 		return v1alpha1.RunnerTerminating
+	case s.EndedAt != nil && runner.FailedIn(runner.CurrentAttempt()):
+		return v1alpha1.RunnerFailed
 	case s.BusyAt != nil:
 		return v1alpha1.RunnerRunning
 	case s.OnlineAt != nil:
@@ -83,24 +92,9 @@ func (l *life) awaitOnline(ctx context.Context, listedAt time.Time) error {
 		l.lookAgain(l.now.Add(listWait))
 		return nil
 	}
-	log.FromContext(ctx).Info("the runner did not come online", "sandbox", l.status().SandboxID, "timeout", timeout.String())
-	return l.replace(ctx, v1alpha1.ReasonStartupTimeout, fmt.Sprintf("the runner was not online %s after its sandbox was created", timeout))
-}
-
-// replace what the attempt has outside by another attempt, unless it turns out to run a job after all (I4).
-func (l *life) replace(ctx context.Context, reason, message string) error {
-	left, err := l.tearDown(ctx)
-	if err != nil {
+	if err := l.askForExit(ctx); err != nil || l.exit != nil {
+		// It has ended: how it did tells more than that it is late.
 		return err
 	}
-	switch left {
-	case nothingLeft:
-		l.fail(reason, message, l.backoff())
-	case busyRunner:
-		l.status().BusyAt, l.status().OnlineAt = l.timestamp(), l.timestamp()
-		l.status().Phase = v1alpha1.RunnerRunning
-	case dyingSandbox:
-		l.lookAgain(l.now.Add(dyingWait))
-	}
-	return nil
+	return l.hung(ctx, v1alpha1.ReasonStartupTimeout, fmt.Sprintf("the runner was not online %s after its sandbox was created", timeout))
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
-	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/observe"
 )
 
 const (
@@ -24,7 +24,8 @@ const (
 	toleratedFailures = 2
 )
 
-// checks remembers when what was last checked, so that a pool that is well costs no calls.
+// checks remembers when what was last checked, so that a pool that is well costs no calls. The calls are made in the
+// background: a server that hangs holds no worker (I7).
 type checks struct {
 	mu   sync.Mutex
 	last map[types.NamespacedName]map[string]check
@@ -36,6 +37,7 @@ type check struct {
 	at       time.Time
 	err      error
 	failures int
+	running  bool
 }
 
 func newChecks() *checks { return &checks{last: map[types.NamespacedName]map[string]check{}} }
@@ -69,20 +71,18 @@ func (r *Reconciler) Doubt(pool types.NamespacedName) {
 
 // checkPool sets the pool's conditions and says when to look again.
 func (r *Reconciler) checkPool(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) time.Time {
-	scope := github.ScopeOf(pool.Spec.GitHub.URL, pool.Spec.Scope)
-	gh, ghErr := r.GitHub.For(ctx, pool.Namespace, pool.Spec.GitHub, scope)
-	again := r.checkOne(pool, runners, v1alpha1.ConditionGitHubReady, gh, ghErr, "GitHub accepts the credentials for "+scope.String(),
-		func() error { return gh.CheckAccess(ctx, scope) })
-	modal, modalErr := r.Sandboxes.For(ctx, pool.Namespace, pool.Spec.Modal)
-	again = earlier(again, r.checkOne(pool, runners, v1alpha1.ConditionModalReady, modal, modalErr, "Modal accepts the credentials",
-		func() error { return modal.Check(ctx) }))
-	again = earlier(again, r.ensureImage(ctx, pool, gh, modal))
-	summarize(pool)
-	return again
+	place := observe.PlaceOf(pool.Namespace, pool.Spec.Scope, &pool.Spec.RunnerTemplate)
+	gh, ghErr := r.GitHubAt(ctx, place)
+	again := r.checkOne(ctx, pool, runners, v1alpha1.ConditionGitHubReady, gh, ghErr, "GitHub accepts the credentials for "+place.Scope.String(),
+		func(ctx context.Context) error { return gh.CheckAccess(ctx, place.Scope) })
+	modal, modalErr := r.ModalAt(ctx, place)
+	again = earlier(again, r.checkOne(ctx, pool, runners, v1alpha1.ConditionModalReady, modal, modalErr, "Modal accepts the credentials",
+		func(ctx context.Context) error { return modal.Check(ctx) }))
+	return earlier(again, r.ensureImage(ctx, pool, gh, modal))
 }
 
 // checkOne sets one condition from a check that is made when it is due. A client that could not even be made is err.
-func (r *Reconciler) checkOne(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, kind string, of any, err error, well string, access func() error) time.Time {
+func (r *Reconciler) checkOne(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, kind string, of any, err error, well string, access func(context.Context) error) time.Time {
 	key, now := client.ObjectKeyFromObject(pool), r.Clock.Now()
 	if err != nil {
 		r.checks.set(key, kind, check{})
@@ -90,23 +90,41 @@ func (r *Reconciler) checkOne(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runn
 		return now.Add(fault.RetryAfter(err, now, recheckBad))
 	}
 	last := r.checks.get(key, kind)
-	if last.of != of || !last.next().After(now) || doubted(runners, last.at) {
-		err := access()
-		failures := 0
-		if err != nil {
-			failures = last.failures + 1
-		}
-		last = check{of: of, at: now, err: err, failures: failures}
+	if last.of != of {
+		last = check{of: of}
+	}
+	if !last.running && (!last.next().After(now) || doubted(runners, last.at)) {
+		last.running = true
 		r.checks.set(key, kind, last)
+		go r.runCheck(context.WithoutCancel(ctx), key, kind, last, access)
 	}
 	switch {
+	case last.at.IsZero():
+		// What the condition said before holds until the answer is there.
+		if meta.FindStatusCondition(pool.Status.Conditions, kind) == nil {
+			setCondition(pool, kind, false, v1alpha1.ReasonChecking, "being checked")
+		}
+		return time.Time{}
 	case last.err == nil:
 		setCondition(pool, kind, true, v1alpha1.ReasonReady, well)
 	case fault.Is(last.err, fault.Transient) && last.failures <= toleratedFailures && meta.IsStatusConditionTrue(pool.Status.Conditions, kind):
 	default:
 		setError(pool, kind, last.err)
 	}
+	if last.running {
+		return time.Time{}
+	}
 	return last.next()
+}
+
+// runCheck makes a check and wakes the pool. It outlives the reconcile that starts it; the call has a deadline of its own.
+func (r *Reconciler) runCheck(ctx context.Context, pool types.NamespacedName, kind string, last check, access func(context.Context) error) {
+	result := check{of: last.of, err: access(ctx), at: r.Clock.Now()}
+	if result.err != nil {
+		result.failures = last.failures + 1
+	}
+	r.checks.set(pool, kind, result)
+	r.wake <- event.TypedGenericEvent[types.NamespacedName]{Object: pool}
 }
 
 // next is when the check is due again.

@@ -25,9 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
-	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
-	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 )
 
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch;patch
@@ -41,10 +39,11 @@ import (
 // Reconciler of RunnerPools.
 type Reconciler struct {
 	client.Client
-	Clock     clock.Clock
-	GitHub    *github.Clients
-	Sandboxes sandbox.Providers
-	Events    events.EventRecorder
+	*observe.Outside
+	Clock  clock.Clock
+	Events events.EventRecorder
+	// Installation is the mark that the pool's Runners get.
+	Installation string
 
 	checks *checks
 	images *images
@@ -113,6 +112,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // serve the pool's jobs, and say when to look again.
 func (r *Reconciler) serve(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) (time.Time, error) {
 	recheck := r.checkPool(ctx, pool, runners)
+	turnCircuit(pool, runners)
+	summarize(pool)
 	s, err := r.situationOf(ctx, pool, runners)
 	if err != nil {
 		return time.Time{}, err
@@ -171,6 +172,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, stored, pool *v1alpha1.Run
 		return nil
 	}
 	r.announce(stored, pool)
+	r.announceCircuit(stored, pool)
 	if err := r.Status().Patch(ctx, pool, client.MergeFrom(stored)); err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
 	}
@@ -183,9 +185,10 @@ func (r *Reconciler) announce(stored, pool *v1alpha1.RunnerPool) {
 	if after == nil || before != nil && before.Reason == after.Reason && before.Status == after.Status {
 		return
 	}
-	kind := corev1.EventTypeNormal
-	if after.Reason != v1alpha1.ReasonReady && after.Reason != v1alpha1.ReasonBuilding && after.Reason != v1alpha1.ReasonDeleting {
-		kind = corev1.EventTypeWarning
+	kind := corev1.EventTypeWarning
+	switch after.Reason {
+	case v1alpha1.ReasonReady, v1alpha1.ReasonBuilding, v1alpha1.ReasonDeleting, v1alpha1.ReasonSuspended, v1alpha1.ReasonChecking, v1alpha1.ReasonWaiting:
+		kind = corev1.EventTypeNormal
 	}
 	r.Events.Eventf(pool, nil, kind, after.Reason, "Check", "%s", after.Message)
 }

@@ -2,6 +2,7 @@ package runnerpool
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 const (
 	// refreshRelease is how often GitHub is asked for the latest runner version.
 	refreshRelease = time.Hour
+	// askingWait is how soon to look again for an answer that another pool of the scope has asked for.
+	askingWait = 2 * time.Second
 	// firstRebuild is the wait after a failed build; it doubles with each failure up to lastRebuild.
 	firstRebuild = 30 * time.Second
 	lastRebuild  = 15 * time.Minute
@@ -47,9 +50,13 @@ type build struct {
 	retryAt  time.Time
 }
 
+// release is the latest version of the runner that a scope offers.
 type release struct {
 	github.RunnerRelease
-	at time.Time
+	// at is when it was last asked for; asking is true until there is an answer.
+	at     time.Time
+	asking bool
+	err    error
 }
 
 func newImages(clock clock.PassiveClock, done chan<- event.TypedGenericEvent[types.NamespacedName]) *images {
@@ -78,9 +85,17 @@ func (r *Reconciler) ensureImage(ctx context.Context, pool *v1alpha1.RunnerPool,
 		}
 	}
 	recipe, again, err := r.images.recipe(ctx, pool, gh)
-	if err != nil {
-		setError(pool, kind, err)
-		return r.Clock.Now().Add(fault.RetryAfter(err, r.Clock.Now(), recheckBad))
+	switch {
+	case errors.Is(err, errAsking):
+		if !meta.IsStatusConditionTrue(pool.Status.Conditions, kind) {
+			setCondition(pool, kind, false, v1alpha1.ReasonChecking, "asking GitHub for the latest runner version")
+		}
+		return r.Clock.Now().Add(askingWait)
+	case err != nil:
+		if !meta.IsStatusConditionTrue(pool.Status.Conditions, kind) {
+			setError(pool, kind, err)
+		}
+		return again
 	}
 	if have := pool.Status.Image; have != nil && have.Recipe == recipe.Digest() {
 		setCondition(pool, kind, true, v1alpha1.ReasonReady, "the image is built")
@@ -136,34 +151,50 @@ func (i *images) recipe(ctx context.Context, pool *v1alpha1.RunnerPool, gh *gith
 	if image.RunnerVersion != v1alpha1.RunnerVersionLatest {
 		return sandbox.RecipeFor(image.Base, github.PinnedRelease(image.RunnerVersion, image.RunnerSHA256)), time.Time{}, nil
 	}
-	latest, err := i.latest(ctx, github.ScopeOf(pool.Spec.GitHub.URL, pool.Spec.Scope), gh)
-	if err != nil {
-		return sandbox.Recipe{}, time.Time{}, err
+	latest := i.latest(ctx, client.ObjectKeyFromObject(pool), github.ScopeOf(pool.Spec.GitHub.URL, pool.Spec.Scope), gh)
+	switch {
+	case latest.Version != "":
+		return sandbox.RecipeFor(image.Base, latest.RunnerRelease), latest.at.Add(refreshRelease), nil
+	case latest.asking:
+		return sandbox.Recipe{}, time.Time{}, errAsking
+	default:
+		return sandbox.Recipe{}, latest.at.Add(fault.RetryAfter(latest.err, latest.at, recheckBad)), latest.err
 	}
-	return sandbox.RecipeFor(image.Base, latest.RunnerRelease), latest.at.Add(refreshRelease), nil
 }
 
-func (i *images) latest(ctx context.Context, scope github.Scope, gh *github.Client) (release, error) {
+// errAsking says that the latest runner version is being asked for.
+var errAsking = errors.New("asking")
+
+// latest version that is known, which is asked for in the background when that is due. A version once known serves until
+// there is an answer.
+func (i *images) latest(ctx context.Context, pool types.NamespacedName, scope github.Scope, gh *github.Client) release {
 	i.mu.Lock()
-	known, ok := i.releases[scope]
-	i.mu.Unlock()
-	now := i.clock.Now()
-	if ok && now.Sub(known.at) < refreshRelease {
-		return known, nil
+	defer i.mu.Unlock()
+	known, now := i.releases[scope], i.clock.Now()
+	due := known.at.Add(refreshRelease)
+	if known.err != nil {
+		due = known.at.Add(fault.RetryAfter(known.err, known.at, recheckBad))
 	}
+	if !known.asking && (known.at.IsZero() || !due.After(now)) {
+		known.asking = true
+		i.releases[scope] = known
+		go i.ask(context.WithoutCancel(ctx), pool, scope, gh)
+	}
+	return known
+}
+
+// ask GitHub for the latest runner version, and wake the pool.
+func (i *images) ask(ctx context.Context, pool types.NamespacedName, scope github.Scope, gh *github.Client) {
 	found, err := gh.LatestRelease(ctx, scope)
-	if err != nil && !ok {
-		return release{}, err
-	}
+	i.mu.Lock()
+	known := i.releases[scope]
 	if err == nil {
 		known.RunnerRelease = found
 	}
-	// An answer that did not come is asked for again in a while; the version known so far serves until then.
-	known.at = now
-	i.mu.Lock()
-	defer i.mu.Unlock()
+	known.err, known.asking, known.at = err, false, i.clock.Now()
 	i.releases[scope] = known
-	return known, nil
+	i.mu.Unlock()
+	i.done <- event.TypedGenericEvent[types.NamespacedName]{Object: pool}
 }
 
 // ensure that the recipe is being built for the pool, unless it was or the last failure is too recent.

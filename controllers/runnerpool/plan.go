@@ -15,8 +15,14 @@ type situation struct {
 	limit int
 	// open is false while no Runner may be made: something about the pool is not ready.
 	open bool
+	// suspended: runners that have no job go, and none is made.
+	suspended bool
+	// probing: runners fail to start, and at most one that has no sandbox may be there to try.
+	probing bool
 	// queued jobs that wait for a runner.
 	queued int
+	// minIdle runners are kept ready beyond that.
+	minIdle int
 	// idleTimeout is how long a runner that no job needs stays.
 	idleTimeout time.Duration
 	// runners that exist, whatever they do.
@@ -37,6 +43,8 @@ const (
 	busy
 	// leaving: being deleted, or done with its job. It only holds its slot.
 	leaving
+	// dead: its sandbox has ended for good and GitHub does not let its registration go yet. It holds nothing but its name.
+	dead
 )
 
 // supply is one Runner.
@@ -48,6 +56,11 @@ type supply struct {
 	since time.Time
 	// unexplained is true for a busy runner whose job is not known yet.
 	unexplained bool
+	// outdated: it is not what the pool would make now, or too old to take a job, or has tried too often. It is replaced
+	// unless it is busy.
+	outdated bool
+	// outdatedAt is when it will be by time alone; zero for never.
+	outdatedAt time.Time
 }
 
 // decision of the plan.
@@ -66,14 +79,27 @@ type decision struct {
 const explainGrace = 30 * time.Second
 
 // plan is a pure function. It never creates beyond the limit, whatever the Runners do; it never retires a busy one; and
-// it retires a starting one only above the limit.
+// of those that are starting it retires only what the pool would not have at all: above the limit, outdated, suspended.
 func plan(s situation) decision {
+	if s.suspended {
+		return decision{retire: s.unused(func(supply) bool { return true })}
+	}
 	var d decision
-	need := s.queued
+	need := s.queued + s.minIdle
+	holding := 0
 	for _, r := range s.runners {
+		if r.use != dead {
+			holding++
+		}
 		switch {
 		case r.use <= idle:
+			if s.open && r.outdated {
+				continue
+			}
 			need--
+			if !r.outdatedAt.IsZero() {
+				d.wakeAt(r.outdatedAt)
+			}
 		case r.use == busy && r.unexplained:
 			if expires := r.since.Add(explainGrace); expires.After(s.now) {
 				need--
@@ -81,26 +107,58 @@ func plan(s situation) decision {
 			}
 		}
 	}
-	excess := len(s.runners) - s.limit
+	if s.open {
+		// While none can be made, an outdated runner is better than none.
+		d.retire = s.unused(func(r supply) bool { return r.outdated })
+	}
+	room := s.limit - holding
 	switch {
-	case excess > 0:
-		d.retire = s.retireExcess(excess)
+	case room < 0:
+		d.retire = s.retireExcess(-room)
 	case need > 0 && s.open:
-		d.create = s.freeSlots(min(need, -excess))
+		d.create = s.freeSlots(min(need, room, s.probes()))
 	case need < 0:
 		s.retireSurplus(&d, -need)
 	}
 	return d
 }
 
-// freeSlots gives the lowest slots below the limit that no Runner has.
+// unused runners, those without a job, of a kind.
+func (s situation) unused(kind func(supply) bool) []string {
+	var names []string
+	for _, r := range s.runners {
+		if r.use <= idle && kind(r) {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
+// probes is how many Runners may be made: any number, but one at a time while runners fail to start.
+func (s situation) probes() int {
+	if !s.probing {
+		return s.limit
+	}
+	if len(s.unused(func(r supply) bool { return r.use <= starting })) > 0 {
+		return 0
+	}
+	return 1
+}
+
+// freeSlots gives the lowest slots that no Runner has. Those of dead Runners count for nothing: as many more slots are
+// there. That a Runner is dead is never taken back, so that planners which know it and planners which do not yet still
+// cannot make more than the limit between them (I1).
 func (s situation) freeSlots(count int) []int {
+	slots := s.limit
 	taken := make(map[int]bool, len(s.runners))
 	for _, r := range s.runners {
 		taken[r.slot] = true
+		if r.use == dead {
+			slots++
+		}
 	}
 	var free []int
-	for slot := 0; slot < s.limit && len(free) < count; slot++ {
+	for slot := 0; slot < slots && len(free) < count; slot++ {
 		if !taken[slot] {
 			free = append(free, slot)
 		}
@@ -132,6 +190,9 @@ func (s situation) retireSurplus(d *decision, surplus int) {
 	for _, r := range s.byAdvance() {
 		if surplus == 0 {
 			return
+		}
+		if r.outdated && s.open {
+			continue
 		}
 		switch r.use {
 		case pending:

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
@@ -58,9 +60,10 @@ func (r *Reconciler) situationOf(ctx context.Context, pool *v1alpha1.RunnerPool,
 		return situation{}, fmt.Errorf("listing WorkflowJobs: %w", err)
 	}
 	s := situation{
-		now: r.Clock.Now(), limit: int(pool.Spec.MaxConcurrency), open: isReady(pool),
-		idleTimeout: pool.Spec.IdleTimeout.Duration,
+		now: r.Clock.Now(), limit: int(pool.Spec.MaxConcurrency), minIdle: int(pool.Spec.MinIdle),
+		suspended: pool.Spec.Suspend, probing: pool.Status.Circuit != nil, idleTimeout: pool.Spec.IdleTimeout.Duration,
 	}
+	_, s.open = pool.CanLaunch()
 	jobOf := map[string]v1alpha1.JobState{}
 	for i := range jobs.Items {
 		job := &jobs.Items[i]
@@ -72,9 +75,37 @@ func (r *Reconciler) situationOf(ctx context.Context, pool *v1alpha1.RunnerPool,
 		}
 	}
 	for i := range runners {
-		s.runners = append(s.runners, supplyOf(&runners[i], jobOf))
+		supplied := supplyOf(&runners[i], jobOf)
+		supplied.outdated, supplied.outdatedAt = outdated(pool, &runners[i], s.now)
+		s.runners = append(s.runners, supplied)
 	}
 	return s, nil
+}
+
+// outdated says whether a Runner is not what its pool would make now: its template has changed, it is so old that a job
+// would be cut short by the sandbox's timeout, or it has tried too often. The time is when age alone will make it so.
+func outdated(pool *v1alpha1.RunnerPool, runner *v1alpha1.Runner, now time.Time) (bool, time.Time) {
+	if drifted(pool, runner) || pool.Status.Circuit == nil && runner.AttemptsExhausted() {
+		return true, time.Time{}
+	}
+	launched := runner.Status.LaunchedAt
+	if launched == nil {
+		return false, time.Time{}
+	}
+	// A job that it takes has at least the other half of the sandbox's life.
+	old := launched.Add(runner.Spec.Sandbox.Timeout.Duration / 2)
+	if !now.Before(old) {
+		return true, time.Time{}
+	}
+	return false, old
+}
+
+// drifted says that the pool's template is another than the one that the Runner was made from. How long to wait for a
+// runner is no part of what it is.
+func drifted(pool *v1alpha1.RunnerPool, runner *v1alpha1.Runner) bool {
+	want, have := pool.Spec.RunnerTemplate, runner.Spec.RunnerTemplate
+	have.StartupTimeout, have.IdleTimeout = want.StartupTimeout, want.IdleTimeout
+	return !equality.Semantic.DeepEqual(want, have) || !slices.Equal(v1alpha1.RunnerLabels(pool.Spec.Labels), runner.Spec.Labels)
 }
 
 // supplyOf a Runner. What the jobs say of it counts beside its own status, which may not tell yet.
@@ -82,9 +113,11 @@ func supplyOf(runner *v1alpha1.Runner, jobOf map[string]v1alpha1.JobState) suppl
 	s := supply{name: runner.Name, slot: slotOf(runner), since: runner.CreationTimestamp.Time}
 	state, hasJob := jobOf[runner.OutsideName()]
 	switch phase := runner.Status.Phase; {
+	case runner.Dead():
+		s.use = dead
 	case !runner.DeletionTimestamp.IsZero(), hasJob && state == v1alpha1.JobCompleted:
 		s.use = leaving
-	case hasJob, phase == v1alpha1.RunnerRunning:
+	case hasJob, phase == v1alpha1.RunnerRunning, phase == v1alpha1.RunnerFailed:
 		s.use, s.since, s.unexplained = busy, timeOr(runner.Status.BusyAt, s.since), !hasJob
 	case phase == v1alpha1.RunnerIdle:
 		s.use, s.since = idle, timeOr(runner.Status.OnlineAt, s.since)
@@ -133,6 +166,7 @@ func (r *Reconciler) create(ctx context.Context, pool *v1alpha1.RunnerPool, slot
 		},
 		Spec: v1alpha1.RunnerSpec{
 			PoolName:       pool.Name,
+			Installation:   r.Installation,
 			Scope:          pool.Spec.Scope,
 			Labels:         v1alpha1.RunnerLabels(pool.Spec.Labels),
 			RunnerTemplate: *pool.Spec.RunnerTemplate.DeepCopy(),
@@ -141,7 +175,11 @@ func (r *Reconciler) create(ctx context.Context, pool *v1alpha1.RunnerPool, slot
 	if err := ctrl.SetControllerReference(pool, runner, r.Scheme()); err != nil {
 		return fmt.Errorf("owning Runner %s: %w", runner.Name, err)
 	}
-	if err := r.Create(ctx, runner); err != nil && !apierrors.IsAlreadyExists(err) {
+	err := r.Create(ctx, runner)
+	if apierrors.IsAlreadyExists(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("creating Runner %s: %w", runner.Name, err)
 	}
 	return nil

@@ -35,8 +35,12 @@ func setError(pool *v1alpha1.RunnerPool, kind string, err error) {
 	setCondition(pool, kind, false, reasons[fault.ClassOf(err)], err.Error())
 }
 
-// summarize the conditions in Ready: the first that is not True speaks.
+// summarize the conditions in Ready: the first that is not as it should be speaks.
 func summarize(pool *v1alpha1.RunnerPool) {
+	if pool.Spec.Suspend {
+		setCondition(pool, v1alpha1.ConditionReady, false, v1alpha1.ReasonSuspended, "spec.suspend is set: jobs wait in the queue")
+		return
+	}
 	for _, kind := range []string{v1alpha1.ConditionGitHubReady, v1alpha1.ConditionModalReady, v1alpha1.ConditionImageReady} {
 		c := meta.FindStatusCondition(pool.Status.Conditions, kind)
 		if c == nil || c.Status != metav1.ConditionTrue {
@@ -44,15 +48,15 @@ func summarize(pool *v1alpha1.RunnerPool) {
 			return
 		}
 	}
+	if c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue {
+		setCondition(pool, v1alpha1.ConditionReady, false, c.Reason, c.Message)
+		return
+	}
 	setCondition(pool, v1alpha1.ConditionReady, true, v1alpha1.ReasonReady, "jobs are served")
 }
 
 func ready(pool *v1alpha1.RunnerPool) *metav1.Condition {
 	return meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady)
-}
-
-func isReady(pool *v1alpha1.RunnerPool) bool {
-	return meta.IsStatusConditionTrue(pool.Status.Conditions, v1alpha1.ConditionReady)
 }
 
 // count what the pool has into its status.

@@ -46,6 +46,22 @@ type entry struct {
 	data   map[string]Redacted
 	err    error
 	readAt time.Time
+	// last is what the Secret held when it was last there.
+	last map[string]Redacted
+}
+
+type lastKey struct{}
+
+// WithLast gives a context in which a Secret that is gone is served as it last was, from memory. It is for ending what was
+// begun with it: a namespace that is deleted loses its Secrets before its Runners.
+func WithLast(ctx context.Context) context.Context { return context.WithValue(ctx, lastKey{}, true) }
+
+// in the context, what an entry gives.
+func (e entry) in(ctx context.Context) (map[string]Redacted, error) {
+	if e.err != nil && e.last != nil && ctx.Value(lastKey{}) != nil {
+		return e.last, nil
+	}
+	return e.data, e.err
 }
 
 // NewStore reads Secrets through reader, which must not be cached, at most once per ttl and Secret.
@@ -60,7 +76,7 @@ func (s *Store) Get(ctx context.Context, namespace, name string) (map[string]Red
 	known, ok := s.entries[key]
 	s.mu.Unlock()
 	if ok && s.clock.Since(known.readAt) < s.ttl {
-		return known.data, known.err
+		return known.in(ctx)
 	}
 	data, err := s.read(ctx, key)
 	if err != nil && !fault.Is(err, fault.SecretMissing) {
@@ -68,8 +84,12 @@ func (s *Store) Get(ctx context.Context, namespace, name string) (map[string]Red
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.entries[key] = entry{data: data, err: err, readAt: s.clock.Now()}
-	return data, err
+	read := entry{data: data, err: err, readAt: s.clock.Now(), last: known.last}
+	if err == nil {
+		read.last = data
+	}
+	s.entries[key] = read
+	return read.in(ctx)
 }
 
 func (s *Store) read(ctx context.Context, key types.NamespacedName) (map[string]Redacted, error) {

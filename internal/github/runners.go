@@ -100,6 +100,22 @@ func (c *Client) FindRunner(ctx context.Context, scope Scope, name string) (Runn
 	return Runner{}, &fault.Error{Op: op, Class: fault.NotFound, Message: "GitHub knows no runner " + name}
 }
 
+// GetRunner by its ID. NotFound when GitHub does not know it any more.
+func (c *Client) GetRunner(ctx context.Context, scope Scope, id int64) (Runner, error) {
+	found := new(gh.Runner)
+	err := c.do("asking for a runner", func() (*gh.Response, error) {
+		req, err := c.rest.NewRequest(http.MethodGet, fmt.Sprintf("%s/actions/runners/%d", scope.path(), id), nil)
+		if err != nil {
+			return nil, err
+		}
+		return c.rest.Do(ctx, req, found)
+	})
+	if err != nil {
+		return Runner{}, err
+	}
+	return runnerFrom(found), nil
+}
+
 // DeleteRunner removes a registration. A runner that is gone already is NotFound, one that runs a job is Busy and keeps
 // its registration.
 func (c *Client) DeleteRunner(ctx context.Context, scope Scope, id int64) error {
@@ -153,7 +169,11 @@ func (s Scope) path() string {
 
 func appendRunners(found []Runner, listed []*gh.Runner) []Runner {
 	for _, r := range listed {
-		found = append(found, Runner{ID: r.GetID(), Name: r.GetName(), Online: r.GetStatus() == "online", Busy: r.GetBusy()})
+		found = append(found, runnerFrom(r))
 	}
 	return found
+}
+
+func runnerFrom(r *gh.Runner) Runner {
+	return Runner{ID: r.GetID(), Name: r.GetName(), Online: r.GetStatus() == "online", Busy: r.GetBusy()}
 }

@@ -16,10 +16,11 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/lanes"
 )
 
 const (
-	// parallelPolls bounds how many repositories are asked at once.
+	// parallelPolls bounds how many repositories are asked at once with one credential.
 	parallelPolls = 8
 	// kickWait is the least time between two polls of a pool, however often it is asked for.
 	kickWait = 2 * time.Second
@@ -61,18 +62,14 @@ func (p *Poller) Start(ctx context.Context) error {
 	p.mu.Unlock()
 	ticker := p.Clock.NewTicker(pollTick)
 	defer ticker.Stop()
-	slots := make(chan struct{}, parallelPolls)
+	credential := lanes.New(parallelPolls)
 	var polls sync.WaitGroup
 	defer polls.Wait()
 	for {
-		for _, pool := range p.due(ctx) {
+		for _, pool := range p.due(ctx, credential) {
 			polls.Go(func() {
-				select {
-				case slots <- struct{}{}:
-					p.pollOne(ctx, pool)
-					<-slots
-				case <-ctx.Done():
-				}
+				defer credential.Leave(laneOf(&pool))
+				p.pollOne(ctx, pool)
 			})
 		}
 		select {
@@ -83,8 +80,13 @@ func (p *Poller) Start(ctx context.Context) error {
 	}
 }
 
-// due are the pools to poll now, marked as being polled. Pools that are gone are forgotten.
-func (p *Poller) due(ctx context.Context) []v1alpha1.RunnerPool {
+func laneOf(pool *v1alpha1.RunnerPool) string {
+	return pool.Namespace + "/" + pool.Spec.GitHub.SecretName
+}
+
+// due are the pools to poll now, marked as being polled and let into their lanes: a server that hangs holds up its own
+// pools alone. Pools that are gone are forgotten.
+func (p *Poller) due(ctx context.Context, credential *lanes.Lanes) []v1alpha1.RunnerPool {
 	var pools v1alpha1.RunnerPoolList
 	if err := p.List(ctx, &pools); err != nil {
 		log.FromContext(ctx).Error(err, "could not list pools to poll")
@@ -97,7 +99,8 @@ func (p *Poller) due(ctx context.Context) []v1alpha1.RunnerPool {
 	for _, pool := range pools.Items {
 		key := client.ObjectKeyFromObject(&pool)
 		alive[key] = true
-		if pool.Spec.Repository == "" || !pool.DeletionTimestamp.IsZero() || p.busy[key] || p.next[key].After(p.Clock.Now()) {
+		if pool.Spec.Repository == "" || !pool.DeletionTimestamp.IsZero() || p.busy[key] || p.next[key].After(p.Clock.Now()) ||
+			!credential.Enter(laneOf(&pool)) {
 			continue
 		}
 		p.busy[key] = true

@@ -4,6 +4,7 @@ package installation
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +19,11 @@ const (
 	key  = "id"
 )
 
+// markDigits of the installation's ID are its mark: 32 random bits, short enough for the names of what is made outside.
+const markDigits = 8
+
+var validID = regexp.MustCompile(`^[0-9a-f]{8}`)
+
 // Ensure gives the installation's mark, made on the first start and the same ever after. The API server decides which of
 // two replicas that start at once makes it.
 func Ensure(ctx context.Context, live client.Client, namespace string) (string, error) {
@@ -30,7 +36,7 @@ func Ensure(ctx context.Context, live client.Client, namespace string) (string, 
 	if apierrors.IsNotFound(err) {
 		err = live.Create(ctx, made)
 		if err == nil {
-			return made.Data[key], nil
+			return made.Data[key][:markDigits], nil
 		}
 		if apierrors.IsAlreadyExists(err) {
 			err = live.Get(ctx, client.ObjectKeyFromObject(made), &kept)
@@ -39,8 +45,8 @@ func Ensure(ctx context.Context, live client.Client, namespace string) (string, 
 	if err != nil {
 		return "", fmt.Errorf("keeping the installation's mark in ConfigMap %s/%s: %w", namespace, Name, err)
 	}
-	if kept.Data[key] == "" {
-		return "", fmt.Errorf("ConfigMap %s/%s has no %s: delete it to have it made anew", namespace, Name, key)
+	if !validID.MatchString(kept.Data[key]) {
+		return "", fmt.Errorf("ConfigMap %s/%s has no valid %s: delete it to have it made anew", namespace, Name, key)
 	}
-	return kept.Data[key], nil
+	return kept.Data[key][:markDigits], nil
 }

@@ -49,6 +49,18 @@ var (
 		Help: "Attempts to get a runner online that failed, by reason.",
 	}, []string{"reason"})
 
+	runnersHung = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "runners_hung_total",
+		Help: "Runners whose sandbox was alive and did no work, by reason; each was ended.",
+	}, []string{"reason"})
+	runnersDied = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "runners_died_total",
+		Help: "Runners whose sandbox ended in the middle of a job, by reason.",
+	}, []string{"reason"})
+	orphans = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "orphans_removed_total",
+		Help: "Sandboxes and registrations of this controller that no Runner owned and that were removed, by kind.",
+	}, []string{"kind"})
 	sandboxesEnded = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "sandboxes_ended_total",
 		Help: "Sandboxes that ended, by Modal's result status.",
@@ -57,7 +69,7 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(githubCalls, modalCalls, webhookEvents, queuedToLaunched, launchedToOnline, jobWait,
-		attemptFailures, sandboxesEnded)
+		attemptFailures, runnersHung, runnersDied, orphans, sandboxesEnded)
 }
 
 // GitHubCall counts a call to GitHub.
@@ -80,6 +92,15 @@ func JobStarted(wait time.Duration) { jobWait.Observe(wait.Seconds()) }
 
 // AttemptFailed counts an attempt to get a runner online that failed.
 func AttemptFailed(reason string) { attemptFailures.WithLabelValues(reason).Inc() }
+
+// RunnerHung counts a runner whose sandbox was alive and did no work.
+func RunnerHung(reason string) { runnersHung.WithLabelValues(reason).Inc() }
+
+// RunnerDied counts a runner whose sandbox ended in the middle of a job.
+func RunnerDied(reason string) { runnersDied.WithLabelValues(reason).Inc() }
+
+// OrphanRemoved counts a sandbox or registration that no Runner owned.
+func OrphanRemoved(kind string) { orphans.WithLabelValues(kind).Inc() }
 
 // SandboxEnded counts a sandbox that ended.
 func SandboxEnded(status string) { sandboxesEnded.WithLabelValues(status).Inc() }

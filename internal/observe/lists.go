@@ -39,6 +39,16 @@ type source[T comparable] struct {
 	listedAt time.Time // when the list that items come from was begun
 	nextAt   time.Time
 	busy     bool
+	// keep is how often the source is listed while nothing at it is tracked; 0 is never.
+	keep time.Duration
+}
+
+// pause between two lists.
+func (s *source[T]) pause(interval time.Duration) time.Duration {
+	if len(s.tracked) == 0 {
+		return max(interval, s.keep)
+	}
+	return interval
 }
 
 // watcher is an object that tracks an item. It is woken by the first list that it is in, whatever that says: an item that
@@ -68,12 +78,11 @@ func (l *Lists[T]) Wakes() <-chan event.TypedGenericEvent[types.NamespacedName] 
 func (l *Lists[T]) Track(object types.NamespacedName, sourceKey, item string, list ListFunc[T]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s, ok := l.sources[sourceKey]
-	if !ok {
-		s = &source[T]{tracked: map[string]*watcher{}, nextAt: l.clock.Now().Add(l.interval / 2)}
-		l.sources[sourceKey] = s
-	}
+	s := l.source(sourceKey)
 	s.list = list
+	if soon := l.clock.Now().Add(l.interval / 2); len(s.tracked) == 0 && s.nextAt.After(soon) {
+		s.nextAt = soon
+	}
 	now := tracked{source: sourceKey, item: item}
 	earlier, ok := l.objects[object]
 	if ok && earlier == now {
@@ -84,6 +93,68 @@ func (l *Lists[T]) Track(object types.NamespacedName, sourceKey, item string, li
 	if ok {
 		l.forget(object, earlier)
 	}
+}
+
+// source of a key, made when it is new. The lock is held.
+func (l *Lists[T]) source(key string) *source[T] {
+	s, ok := l.sources[key]
+	if !ok {
+		s = &source[T]{tracked: map[string]*watcher{}, nextAt: l.clock.Now().Add(l.interval / 2)}
+		l.sources[key] = s
+	}
+	return s
+}
+
+// Keep a source listed every so often also while nothing at it is tracked, until it is Released.
+func (l *Lists[T]) Keep(sourceKey string, every time.Duration, list ListFunc[T]) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.source(sourceKey)
+	s.keep = every
+	if s.list == nil {
+		s.list = list
+	}
+}
+
+// Release a source that was kept.
+func (l *Lists[T]) Release(sourceKey string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s, ok := l.sources[sourceKey]; ok {
+		s.keep = 0
+		l.drop(sourceKey, s)
+	}
+}
+
+// drop a source in which nobody is interested. The lock is held.
+func (l *Lists[T]) drop(key string, s *source[T]) {
+	if len(s.tracked) == 0 && s.keep == 0 {
+		delete(l.sources, key)
+	}
+}
+
+// Any says whether the latest list of any source has an item that fits.
+func (l *Lists[T]) Any(fits func(item string, state T) bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.sources {
+		for item, state := range s.items {
+			if fits(item, state) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Latest list of a source, which must not be changed, and when it was begun: zero when there was none yet.
+func (l *Lists[T]) Latest(sourceKey string) (items map[string]T, listedAt time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s, ok := l.sources[sourceKey]; ok {
+		return s.items, s.listedAt
+	}
+	return nil, time.Time{}
 }
 
 // Untrack an object. A source at which nothing is tracked is not listed any more.
@@ -101,9 +172,7 @@ func (l *Lists[T]) forget(object types.NamespacedName, earlier tracked) {
 	if w, ok := s.tracked[earlier.item]; ok && w.object == object {
 		delete(s.tracked, earlier.item)
 	}
-	if len(s.tracked) == 0 {
-		delete(l.sources, earlier.source)
-	}
+	l.drop(earlier.source, s)
 }
 
 // Owner is the object that tracks an item of that name at any source.
@@ -147,6 +216,15 @@ func (l *Lists[T]) Start(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// Refresh lists every source that is due and returns when that is done.
+func (l *Lists[T]) Refresh(ctx context.Context) {
+	var running sync.WaitGroup
+	for key, list := range l.due() {
+		running.Go(func() { l.refresh(ctx, key, list) })
+	}
+	running.Wait()
 }
 
 // due are the sources to list now, marked as being listed.
@@ -193,7 +271,7 @@ func (l *Lists[T]) store(key string, begun time.Time, items map[string]T, err er
 		s.nextAt = now.Add(max(l.interval, fault.RetryAfter(err, now, l.interval)))
 		return nil
 	}
-	s.nextAt = begun.Add(l.interval)
+	s.nextAt = begun.Add(s.pause(l.interval))
 	var changed []types.NamespacedName
 	for item, w := range s.tracked {
 		before, was := s.items[item]
@@ -210,16 +288,4 @@ func (l *Lists[T]) store(key string, begun time.Time, items map[string]T, err er
 // Request turns a wake-up into a reconcile request.
 func Request(_ context.Context, object types.NamespacedName) []ctrl.Request {
 	return []ctrl.Request{{NamespacedName: object}}
-}
-
-// Alive is all that a list of sandboxes tells of each.
-type Alive struct{}
-
-// AliveByID turns a list of IDs into a list's items.
-func AliveByID(ids []string) map[string]Alive {
-	items := make(map[string]Alive, len(ids))
-	for _, id := range ids {
-		items[id] = Alive{}
-	}
-	return items
 }

@@ -37,9 +37,7 @@ func lists(t *testing.T) (*Lists[string], *clocktesting.FakeClock, map[string]st
 func round(t *testing.T, l *Lists[string], clock *clocktesting.FakeClock) map[types.NamespacedName]bool {
 	t.Helper()
 	clock.Step(time.Minute)
-	for key, list := range l.due() {
-		l.refresh(t.Context(), key, list)
-	}
+	l.Refresh(t.Context())
 	woken := map[types.NamespacedName]bool{}
 	for {
 		select {
@@ -115,5 +113,46 @@ func TestOwnerFollowsTheItemThatIsTracked(t *testing.T) {
 	}
 	if owner, _ := l.Owner("c"); owner != one {
 		t.Errorf("c is owned by %v", owner)
+	}
+}
+
+func TestAKeptSourceIsListedSlowlyWhileNothingIsTracked(t *testing.T) {
+	l, clock, world, _ := lists(t)
+	world["x"] = "orphan"
+	l.Keep("source", 5*time.Minute, nil)
+	l.Untrack(one)
+	l.Untrack(two)
+	round(t, l, clock)
+	items, first := l.Latest("source")
+	if items["x"] != "orphan" {
+		t.Fatalf("the list is %v", items)
+	}
+	for range 4 {
+		round(t, l, clock)
+	}
+	if _, at := l.Latest("source"); !at.Equal(first) {
+		t.Errorf("listed again after %v", at.Sub(first))
+	}
+	round(t, l, clock)
+	if _, at := l.Latest("source"); !at.Equal(first.Add(5 * time.Minute)) {
+		t.Errorf("listed again after %v", at.Sub(first))
+	}
+	l.Release("source")
+	if _, at := l.Latest("source"); !at.IsZero() {
+		t.Error("a source that was released is kept")
+	}
+}
+
+func TestTrackingAtAKeptSourceListsItSoon(t *testing.T) {
+	l, clock, _, _ := lists(t)
+	l.Keep("source", time.Hour, nil)
+	l.Untrack(one)
+	l.Untrack(two)
+	round(t, l, clock)
+	_, before := l.Latest("source")
+	l.Track(one, "source", "a", func(context.Context) (map[string]string, error) { return nil, nil })
+	round(t, l, clock)
+	if _, at := l.Latest("source"); !at.After(before) {
+		t.Error("not listed soon")
 	}
 }

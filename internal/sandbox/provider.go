@@ -35,8 +35,16 @@ type Provider interface {
 	Terminate(ctx context.Context, id string) error
 	// Tag a sandbox with exactly these tags.
 	Tag(ctx context.Context, id string, tags map[string]string) error
-	// List the IDs of the running sandboxes of the app that carry these tags: all of them, or an error.
-	List(ctx context.Context, tags map[string]string) ([]string, error)
+	// List the running sandboxes of the app, whoever made them, by ID: all of them, or an error.
+	List(ctx context.Context) (map[string]Listed, error)
+	// Log gives the end of what a sandbox has written, at most so many bytes.
+	Log(ctx context.Context, id string, limit int) (string, error)
+}
+
+// Listed is what a list tells of a sandbox.
+type Listed struct {
+	// Name that the sandbox was given, empty when none was.
+	Name string
 }
 
 // Request for a sandbox.

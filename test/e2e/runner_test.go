@@ -38,9 +38,9 @@ func TestB20_AConfigWhoseSandboxWasRefusedIsDeregistered(t *testing.T) {
 	id := w.queue("build")
 	w.Eventually(refusal.Hits).Should(BeNumerically(">=", 2))
 	w.Eventually(func() int { return len(w.github.Runners()) }).Should(BeZero())
-	w.Expect(w.runners()[0].Status.Conditions).To(ContainElement(And(
-		HaveField("Type", v1alpha1.ConditionLaunched), HaveField("Reason", v1alpha1.ReasonRefused),
-		HaveField("Message", ContainSubstring("no such region")))))
+	w.Expect(w.runnerStatus().LastFailure).To(And(
+		HaveField("Reason", v1alpha1.ReasonRefused), HaveField("Message", ContainSubstring("no such region"))))
+	w.Expect(w.events()).To(ContainElement(v1alpha1.ReasonRefused))
 	refusal.Remove()
 	w.awaitAll([]int64{id}, "success")
 	w.awaitNothingLeft()
@@ -146,7 +146,9 @@ func TestB25_ASandboxThatOutlivesItsJobIsTerminated(t *testing.T) {
 }
 
 func TestB26_ASandboxThatEndsBeforeItsRunnerHadAJobIsReplaced(t *testing.T) {
-	for _, behaviour := range []runner.Behaviour{runner.Crash, runner.Quit} {
+	for behaviour, reason := range map[runner.Behaviour]string{
+		runner.Crash: v1alpha1.ReasonRunnerCrashed, runner.Quit: v1alpha1.ReasonSandboxEnded,
+	} {
 		t.Run(string(behaviour), func(t *testing.T) {
 			w := newWorld(t, firstOnly(behaviour))
 			w.awaitReady(w.pool("p", 1))
@@ -154,7 +156,7 @@ func TestB26_ASandboxThatEndsBeforeItsRunnerHadAJobIsReplaced(t *testing.T) {
 			w.awaitAll([]int64{id}, "success")
 			w.awaitNothingLeft()
 			w.Expect(w.modal.Sandboxes()).To(HaveLen(2))
-			w.Expect(w.events()).To(ContainElement(v1alpha1.ReasonSandboxEnded))
+			w.Expect(w.events()).To(ContainElement(reason))
 		})
 	}
 }

@@ -33,6 +33,28 @@ func captureResult(ctx context.Context, method string, req, reply any, conn *grp
 	return err
 }
 
+type listKey struct{}
+
+// withList gives a context that keeps what a SandboxList made with it tells of each sandbox. The SDK's own list gives the
+// IDs alone.
+func withList(ctx context.Context) (context.Context, map[string]sandbox.Listed) {
+	listed := map[string]sandbox.Listed{}
+	return context.WithValue(ctx, listKey{}, listed), listed
+}
+
+// captureList is an interceptor that keeps what SandboxList answers for who asked with withList.
+func captureList(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, conn, opts...)
+	page, isList := reply.(*pb.SandboxListResponse)
+	kept, wanted := ctx.Value(listKey{}).(map[string]sandbox.Listed)
+	if err == nil && isList && wanted {
+		for _, info := range page.GetSandboxes() {
+			kept[info.GetId()] = sandbox.Listed{Name: info.GetName()}
+		}
+	}
+	return err
+}
+
 // countCalls is an interceptor that counts every RPC, each of the SDK's tries by itself.
 func countCalls(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	err := invoke(ctx, method, req, reply, conn, opts...)

@@ -2,7 +2,11 @@ package modal
 
 import (
 	"context"
+	"errors"
+	"io"
+	"strings"
 	"sync"
+	"time"
 
 	sdk "github.com/modal-labs/libmodal/modal-go"
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -175,7 +179,7 @@ func (p *provider) handle(ctx context.Context, id string) (*sdk.Sandbox, error) 
 }
 
 // List implements sandbox.Provider.
-func (p *provider) List(ctx context.Context, tags map[string]string) ([]string, error) {
+func (p *provider) List(ctx context.Context) (map[string]sandbox.Listed, error) {
 	const op = "listing sandboxes"
 	app, err := p.lookUpApp(ctx)
 	if err != nil {
@@ -183,16 +187,57 @@ func (p *provider) List(ctx context.Context, tags map[string]string) ([]string, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	all, err := p.client.Sandboxes.List(ctx, &sdk.SandboxListParams{AppID: app.AppID, Tags: tags, Environment: p.environment})
+	ctx, listed := withList(ctx)
+	all, err := p.client.Sandboxes.List(ctx, &sdk.SandboxListParams{AppID: app.AppID, Environment: p.environment})
 	if err != nil {
 		return nil, p.classify(op, err)
 	}
-	var ids []string
-	for listed, err := range all {
+	for _, err := range all {
 		if err != nil {
 			return nil, p.classify(op, err)
 		}
-		ids = append(ids, listed.SandboxID)
 	}
-	return ids, nil
+	return listed, nil
+}
+
+const (
+	// logTimeout bounds the reading of a log, of which the end is wanted and the beginning comes first.
+	logTimeout = 10 * time.Second
+	// logBytes is the most that is read of a log.
+	logBytes = 16 << 20
+)
+
+// Log implements sandbox.Provider. The runner program writes to its standard output alone.
+func (p *provider) Log(ctx context.Context, id string, limit int) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	defer cancel()
+	found, err := p.client.Sandboxes.FromID(ctx, id)
+	if err != nil {
+		return "", p.classify("reading the log of sandbox "+id, err)
+	}
+	// Closing ends a read that waits.
+	defer context.AfterFunc(ctx, func() { _ = found.Stdout.Close() })()
+	defer func() { _ = found.Stdout.Close() }()
+	end, err := readEnd(io.LimitReader(found.Stdout, logBytes), limit)
+	if err != nil && ctx.Err() == nil {
+		return "", p.classify("reading the log of sandbox "+id, err)
+	}
+	return end, nil
+}
+
+// readEnd reads all there is and keeps the last bytes of it.
+func readEnd(r io.Reader, limit int) (string, error) {
+	var end []byte
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buffer)
+		end = append(end, buffer[:n]...)
+		end = end[max(0, len(end)-limit):]
+		if errors.Is(err, io.EOF) {
+			err = nil
+		} else if err == nil {
+			continue
+		}
+		return strings.ToValidUTF8(string(end), ""), err
+	}
 }

@@ -1,0 +1,261 @@
+// Package orphan removes what is left over outside: sandboxes and registrations that this controller made and no Runner
+// owns. In its normal life a Runner leaves nothing; what this finds comes from calls that took effect after they were given
+// up, and from Runners whose finalizers were taken off by hand.
+package orphan
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/observe"
+)
+
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Kinds of orphans, as in the metric and the events.
+const (
+	kindRegistration = "registration"
+	kindSandbox      = "sandbox"
+)
+
+// Sweeper looks through the shared lists for orphans. It implements manager.Runnable and needs the leader's lease.
+//
+// An orphan is told by its name, which has the mark of this installation and is no living Runner's: what another controller
+// or a person made never matches. It is removed when it was seen in two lists at least Grace apart, never for what a list
+// lacks (B43, B44), and only after the API server itself has said that no Runner owns it.
+type Sweeper struct {
+	client.Client
+	*observe.Outside
+	// Live reads from the API server.
+	Live   client.Reader
+	Clock  clock.WithTicker
+	Events events.EventRecorder
+	// Installation is the mark in the names of what this controller makes.
+	Installation string
+	// Interval at which places without any Runner are listed.
+	Interval time.Duration
+	// Grace that an orphan has.
+	Grace time.Duration
+
+	seen sightings
+	kept map[string]func()
+}
+
+// tick is how often the lists are looked through, at most.
+const tick = 10 * time.Second
+
+// Start sweeps until the context ends.
+func (s *Sweeper) Start(ctx context.Context) error {
+	ticker := s.Clock.NewTicker(max(min(tick, s.Grace/4), 100*time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C():
+			s.Sweep(ctx)
+		}
+	}
+}
+
+// Sweep once through the latest lists of every pool's place.
+func (s *Sweeper) Sweep(ctx context.Context) {
+	places, err := s.places(ctx)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "could not list pools to sweep")
+		return
+	}
+	s.keep(places)
+	owned, err := s.owned(ctx, s.Client)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "could not list Runners")
+		return
+	}
+	now := s.Clock.Now()
+	var due []orphan
+	for _, p := range places {
+		registrations, at := s.Registrations.Latest(p.Registrations())
+		for name := range registrations {
+			if s.isOrphan(name, owned) && s.seen.due(key(kindRegistration, p.Registrations(), name), at, s.Grace) {
+				due = append(due, orphan{kind: kindRegistration, name: name, place: p})
+			}
+		}
+		sandboxes, at := s.SandboxLists.Latest(p.Sandboxes())
+		for id, sandbox := range sandboxes {
+			if s.isOrphan(sandbox.Name, owned) && s.seen.due(key(kindSandbox, p.Sandboxes(), id), at, s.Grace) {
+				due = append(due, orphan{kind: kindSandbox, name: sandbox.Name, id: id, place: p})
+			}
+		}
+	}
+	s.seen.forget(now.Add(-forgetAfter))
+	s.removeAll(ctx, due)
+}
+
+func key(kind, source, item string) string { return kind + " " + item + " at " + source }
+
+// isOrphan says whether a name was given by this controller to what no Runner has now.
+func (s *Sweeper) isOrphan(name string, owned map[string]bool) bool {
+	return v1alpha1.InstallationOf(name) == s.Installation && !owned[name]
+}
+
+// place is where a pool's runners are, with the pool that tells of what is found there.
+type place struct {
+	observe.Place
+	pool *v1alpha1.RunnerPool
+}
+
+// places of all pools, each list once.
+func (s *Sweeper) places(ctx context.Context) ([]place, error) {
+	var pools v1alpha1.RunnerPoolList
+	if err := s.List(ctx, &pools); err != nil {
+		return nil, err
+	}
+	listed := map[string]bool{}
+	var places []place
+	for i := range pools.Items {
+		pool := &pools.Items[i]
+		p := place{observe.PlaceOf(pool.Namespace, pool.Spec.Scope, &pool.Spec.RunnerTemplate), pool}
+		if id := p.Registrations() + " " + p.Sandboxes(); !listed[id] {
+			listed[id] = true
+			places = append(places, p)
+		}
+	}
+	return places, nil
+}
+
+// keep the places' lists made also while no Runner is there, and no others.
+func (s *Sweeper) keep(places []place) {
+	kept := map[string]func(){}
+	for _, p := range places {
+		registrations, sandboxes := p.Registrations(), p.Sandboxes()
+		s.Registrations.Keep(registrations, s.Interval, s.ListRegistrations(p.Place))
+		kept["registrations "+registrations] = func() { s.Registrations.Release(registrations) }
+		s.SandboxLists.Keep(sandboxes, s.Interval, s.ListSandboxes(p.Place))
+		kept["sandboxes "+sandboxes] = func() { s.SandboxLists.Release(sandboxes) }
+	}
+	for id, release := range s.kept {
+		if kept[id] == nil {
+			release()
+		}
+	}
+	s.kept = kept
+}
+
+// owned are the outside names of all Runners.
+func (s *Sweeper) owned(ctx context.Context, reader client.Reader, options ...client.ListOption) (map[string]bool, error) {
+	var runners v1alpha1.RunnerList
+	if err := reader.List(ctx, &runners, options...); err != nil {
+		return nil, err
+	}
+	names := make(map[string]bool, len(runners.Items))
+	for i := range runners.Items {
+		names[runners.Items[i].OutsideName()] = true
+	}
+	return names, nil
+}
+
+// orphan that is due to be removed.
+type orphan struct {
+	kind, name, id string
+	place          place
+}
+
+// removeAll that the API server confirms to have no Runner. One that fails does not stop the others.
+func (s *Sweeper) removeAll(ctx context.Context, due []orphan) {
+	if len(due) == 0 {
+		return
+	}
+	owned, err := s.ownedLive(ctx)
+	if err != nil {
+		log.FromContext(ctx).Info("could not confirm that orphans have no Runner", "error", err.Error())
+		return
+	}
+	for _, o := range due {
+		if owned[o.name] {
+			continue
+		}
+		removed, err := s.remove(ctx, o)
+		switch {
+		case err != nil:
+			log.FromContext(ctx).Info("could not remove an orphan; trying again", "kind", o.kind, "name", o.name, "error", err.Error())
+		case removed:
+			log.FromContext(ctx).Info("removed an orphan", "kind", o.kind, "name", o.name, "sandbox", o.id)
+			metrics.OrphanRemoved(o.kind)
+			s.Events.Eventf(o.place.pool, nil, corev1.EventTypeWarning, "OrphanRemoved", "Sweep", "removed the %s %s, which no Runner owned", o.kind, o.name)
+		}
+	}
+}
+
+// ownedLive are the outside names of all Runners in the namespaces that have pools, as the API server knows them.
+func (s *Sweeper) ownedLive(ctx context.Context) (map[string]bool, error) {
+	var pools v1alpha1.RunnerPoolList
+	if err := s.List(ctx, &pools, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	all, asked := map[string]bool{}, map[string]bool{}
+	for _, pool := range pools.Items {
+		if asked[pool.Namespace] {
+			continue
+		}
+		asked[pool.Namespace] = true
+		names, err := s.owned(ctx, s.Live, client.InNamespace(pool.Namespace))
+		if err != nil {
+			return nil, err
+		}
+		for name := range names {
+			all[name] = true
+		}
+	}
+	return all, nil
+}
+
+// remove an orphan, unless GitHub says that its runner has a job: such a one ends by itself (I4).
+func (s *Sweeper) remove(ctx context.Context, o orphan) (bool, error) {
+	gh, err := s.GitHubAt(ctx, o.place.Place)
+	if err != nil {
+		return false, err
+	}
+	registered, err := gh.FindRunner(ctx, o.place.Scope, o.name)
+	if err == nil {
+		err = gh.DeleteRunner(ctx, o.place.Scope, registered.ID)
+	}
+	if fault.Is(err, fault.Busy) {
+		return false, nil
+	}
+	if fault.IgnoreNotFound(err) != nil {
+		return false, err
+	}
+	if o.kind == kindRegistration {
+		return true, nil
+	}
+	if busy := s.busyElsewhere(o.name); busy {
+		return false, nil
+	}
+	modal, err := s.ModalAt(ctx, o.place.Place)
+	if err != nil {
+		return false, err
+	}
+	if err := modal.Terminate(ctx, o.id); err != nil {
+		return false, fmt.Errorf("terminating: %w", err)
+	}
+	return true, nil
+}
+
+// busyElsewhere says whether any list has the runner as busy: pools of several scopes may share a Modal app.
+func (s *Sweeper) busyElsewhere(name string) bool {
+	return s.Registrations.Any(func(item string, state github.Runner) bool { return item == name && state.Busy })
+}

@@ -1,0 +1,107 @@
+package runnerpool
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+)
+
+// The circuit keeps a pool whose runners fail to start from failing in a hot loop (B28). It opens when attempts have failed
+// MaxFailures times in a row with no runner coming online. While it is open one Runner at a time, the probe, tries again,
+// with waits that grow. It closes by itself as soon as a runner comes online.
+
+const (
+	// firstProbe is the wait before the first probe; it doubles with each that fails up to lastProbe.
+	firstProbe = time.Minute
+	lastProbe  = 10 * time.Minute
+)
+
+// turnCircuit opens, keeps or closes the pool's circuit by what its Runners tell.
+func turnCircuit(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) {
+	status := &pool.Status
+	for i := range runners {
+		if at := runners[i].Status.OnlineAt; at != nil && (status.LastOnline == nil || status.LastOnline.Before(at)) {
+			status.LastOnline = at.DeepCopy()
+		}
+	}
+	latest, failures := failuresInARow(status.LastOnline, runners)
+	open := status.Circuit
+	switch {
+	case open != nil && status.LastOnline != nil && !status.LastOnline.Before(&open.LastFailure.Time):
+		status.Circuit = nil
+	case open != nil && latest != nil && open.LastFailure.Time.Before(&latest.Time):
+		status.Circuit = circuit(open.Failures+1, latest)
+	case open == nil && failures >= v1alpha1.MaxFailures:
+		status.Circuit = circuit(failures, latest)
+	}
+	if status.Circuit != nil {
+		status.Circuit.Probe = probeOf(open, runners)
+	}
+	setDegraded(pool)
+}
+
+func circuit(failures int32, latest *v1alpha1.AttemptFailure) *v1alpha1.Circuit {
+	wait := min(firstProbe<<min(max(failures-v1alpha1.MaxFailures, 0), 10), lastProbe)
+	return &v1alpha1.Circuit{Failures: failures, LastFailure: *latest, ProbeAt: metav1.NewTime(latest.Time.Add(wait))}
+}
+
+// failuresInARow of all Runners together, since a runner last came online, and the latest of them.
+func failuresInARow(lastOnline *metav1.Time, runners []v1alpha1.Runner) (latest *v1alpha1.AttemptFailure, count int32) {
+	for i := range runners {
+		s := &runners[i].Status
+		if s.Failures == 0 || lastOnline != nil && !lastOnline.Before(&s.LastFailure.Time) {
+			continue
+		}
+		count += s.Failures
+		if latest == nil || latest.Time.Before(&s.LastFailure.Time) {
+			latest = s.LastFailure
+		}
+	}
+	return latest, count
+}
+
+// probeOf the circuit: the one that was, for as long as it is there, else the first Runner that has no sandbox.
+func probeOf(before *v1alpha1.Circuit, runners []v1alpha1.Runner) string {
+	probe, first := "", -1
+	for i := range runners {
+		r := &runners[i]
+		if !r.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if before != nil && r.Name == before.Probe {
+			return r.Name
+		}
+		if slot := slotOf(r); r.Status.SandboxID == "" && (first < 0 || slot < first) {
+			probe, first = r.Name, slot
+		}
+	}
+	return probe
+}
+
+func setDegraded(pool *v1alpha1.RunnerPool) {
+	c := pool.Status.Circuit
+	if c == nil {
+		setCondition(pool, v1alpha1.ConditionDegraded, false, v1alpha1.ReasonAttemptsSucceed, "runners come online")
+		return
+	}
+	setCondition(pool, v1alpha1.ConditionDegraded, true, v1alpha1.ReasonAttemptsFailed,
+		fmt.Sprintf("%d attempts to start a runner failed in a row; one runner tries next at %s; the last failure, %s: %s",
+			c.Failures, c.ProbeAt.UTC().Format(time.RFC3339), c.LastFailure.Reason, c.LastFailure.Message))
+}
+
+// announceCircuit tells as events when the pool becomes degraded, and when it is not any more.
+func (r *Reconciler) announceCircuit(stored, pool *v1alpha1.RunnerPool) {
+	was, is := stored.Status.Circuit != nil, pool.Status.Circuit != nil
+	degraded := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionDegraded)
+	switch {
+	case is && !was:
+		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, v1alpha1.ConditionDegraded, "Probe", "%s", degraded.Message)
+	case was && !is:
+		r.Events.Eventf(pool, nil, corev1.EventTypeNormal, "Recovered", "Probe", "a runner came online")
+	}
+}
