@@ -23,6 +23,12 @@ test: assets openapi ## Run all tests, against a real API server and both simula
 unit: openapi ## Run the tests that need no control plane.
 	go test -race $(UNIT)
 
+SEED ?= 1
+JOBS ?= 300
+.PHONY: chaos
+chaos: assets ## Run JOBS=300 jobs while everything fails in ways that SEED=1 decides; writes out/chaos.json.
+	go run ./test/chaos -seed $(SEED) -jobs $(JOBS) $(FLAGS)
+
 .PHONY: build
 build: ## Build the manager into bin/.
 	CGO_ENABLED=0 go build -trimpath -o bin/manager ./cmd/manager

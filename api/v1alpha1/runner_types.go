@@ -85,6 +85,8 @@ const (
 	ReasonRunnerOffline = "RunnerOffline"
 	// ReasonRunnerGone: GitHub does not know the runner any more although its sandbox is alive.
 	ReasonRunnerGone = "RunnerGone"
+	// ReasonRunnerDeaf: GitHub lists the runner as online and idle while a job that it could take waits.
+	ReasonRunnerDeaf = "RunnerDeaf"
 	// ReasonOutlivedJob: the runner's job is over and its sandbox goes on.
 	ReasonOutlivedJob = "OutlivedJob"
 )

@@ -103,7 +103,7 @@ func (l *life) fail(reason, message, words string, wait time.Duration) {
 	l.condition(v1alpha1.ConditionOnline, false, reason, failed.Message)
 	l.Registrations.Untrack(l.key())
 	l.SandboxLists.Untrack(l.key())
-	l.lookAgain(retryAt.Time)
+	l.next = retryAt.Time
 	metrics.AttemptFailed(reason)
 	l.warn(reason, "attempt %d: %s", failed.Attempt, failed.Message)
 }

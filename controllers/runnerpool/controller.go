@@ -120,7 +120,7 @@ func (r *Reconciler) serve(ctx context.Context, pool *v1alpha1.RunnerPool, runne
 	}
 	d := plan(s)
 	count(pool, s)
-	return earlier(recheck, d.again), r.act(ctx, pool, runners, d)
+	return earlier(recheck, d.again), r.act(ctx, pool, runners, s, d)
 }
 
 // drain deletes every Runner of a pool that is being deleted; each then ends its sandbox and registration, a busy one
@@ -137,7 +137,7 @@ func (r *Reconciler) drain(ctx context.Context, pool *v1alpha1.RunnerPool, runne
 	for _, runner := range runners {
 		all = append(all, runner.Name)
 	}
-	return r.act(ctx, pool, runners, decision{retire: all})
+	return r.act(ctx, pool, runners, s, decision{retire: all})
 }
 
 // claim a pool with the finalizer, before anything of it exists outside.

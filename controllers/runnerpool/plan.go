@@ -21,6 +21,8 @@ type situation struct {
 	probing bool
 	// queued jobs that wait for a runner.
 	queued int
+	// waitingSince is when the first of them was queued.
+	waitingSince time.Time
 	// minIdle runners are kept ready beyond that.
 	minIdle int
 	// idleTimeout is how long a runner that no job needs stays.
@@ -78,6 +80,22 @@ type decision struct {
 // two minutes late, but one runner too many costs less than a job that waits for so long.
 const explainGrace = 30 * time.Second
 
+// deafTimeout is how long an idle runner may leave a job waiting that it could take. One that does is replaced, so that no
+// job waits for a runner that never asks for one. There is still no more than one runner for each queued job.
+const deafTimeout = 3 * time.Minute
+
+// deaf says whether an idle runner has left a job waiting for too long, and if not when it will have.
+func (s situation) deaf(r supply) (is bool, at time.Time) {
+	if r.use != idle || s.waitingSince.IsZero() {
+		return false, time.Time{}
+	}
+	at = s.waitingSince.Add(deafTimeout)
+	if r.since.After(s.waitingSince) {
+		at = r.since.Add(deafTimeout)
+	}
+	return !s.now.Before(at), at
+}
+
 // plan is a pure function. It never creates beyond the limit, whatever the Runners do; it never retires a busy one; and
 // of those that are starting it retires only what the pool would not have at all: above the limit, outdated, suspended.
 func plan(s situation) decision {
@@ -85,6 +103,7 @@ func plan(s situation) decision {
 		return decision{retire: s.unused(func(supply) bool { return true })}
 	}
 	var d decision
+	s = s.withoutDeaf(&d)
 	need := s.queued + s.minIdle
 	holding := 0
 	for _, r := range s.runners {
@@ -114,13 +133,28 @@ func plan(s situation) decision {
 	room := s.limit - holding
 	switch {
 	case room < 0:
-		d.retire = s.retireExcess(-room)
+		d.retire = s.retireExcess(-room, d.retire)
 	case need > 0 && s.open:
 		d.create = s.freeSlots(min(need, room, s.probes()))
 	case need < 0:
 		s.retireSurplus(&d, -need)
 	}
 	return d
+}
+
+// withoutDeaf counts runners that take no job as outdated, and says when others will be.
+func (s situation) withoutDeaf(d *decision) situation {
+	s.runners = slices.Clone(s.runners)
+	for i, r := range s.runners {
+		is, at := s.deaf(r)
+		switch {
+		case is:
+			s.runners[i].outdated = true
+		case !at.IsZero():
+			d.wakeAt(at)
+		}
+	}
+	return s
 }
 
 // unused runners, those without a job, of a kind.
@@ -166,22 +200,23 @@ func (s situation) freeSlots(count int) []int {
 	return free
 }
 
-// retireExcess gives who goes when the limit was lowered: whoever has not got a job, the least advanced first. Those that
-// are leaving already count.
-func (s situation) retireExcess(excess int) []string {
-	var names []string
+// retireExcess gives who goes when the limit was lowered: whoever goes anyway, then whoever has not got a job, the least
+// advanced first. Those that are leaving already count.
+func (s situation) retireExcess(excess int, going []string) []string {
 	for _, r := range s.runners {
 		if r.use == leaving {
 			excess--
 		}
 	}
 	for _, r := range s.byAdvance() {
-		if len(names) >= excess || r.use > idle {
+		if len(going) >= excess || r.use > idle {
 			break
 		}
-		names = append(names, r.name)
+		if !slices.Contains(going, r.name) {
+			going = append(going, r.name)
+		}
 	}
-	return names
+	return going
 }
 
 // retireSurplus of runners that no queued job needs: at once those without a sandbox, and those that are idle once they

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 )
 
 const (
@@ -69,6 +70,9 @@ func (r *Reconciler) situationOf(ctx context.Context, pool *v1alpha1.RunnerPool,
 		job := &jobs.Items[i]
 		if job.Status.State == v1alpha1.JobQueued && job.DeletionTimestamp.IsZero() {
 			s.queued++
+			if at := queuedAt(job); s.waitingSince.IsZero() || at.Before(s.waitingSince) {
+				s.waitingSince = at
+			}
 		}
 		if job.Status.RunnerName != "" {
 			jobOf[job.Status.RunnerName] = job.Status.State
@@ -127,6 +131,10 @@ func supplyOf(runner *v1alpha1.Runner, jobOf map[string]v1alpha1.JobState) suppl
 	return s
 }
 
+func queuedAt(job *v1alpha1.WorkflowJob) time.Time {
+	return timeOr(job.Status.QueuedAt, job.CreationTimestamp.Time)
+}
+
 func timeOr(t *metav1.Time, fallback time.Time) time.Time {
 	if t == nil {
 		return fallback
@@ -135,7 +143,7 @@ func timeOr(t *metav1.Time, fallback time.Time) time.Time {
 }
 
 // act on a decision. One that fails does not stop the others.
-func (r *Reconciler) act(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, d decision) error {
+func (r *Reconciler) act(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, s situation, d decision) error {
 	if len(d.create)+len(d.retire) > 0 {
 		log.FromContext(ctx).Info("scaling", "create", len(d.create), "retire", len(d.retire), "queued", pool.Status.Queued,
 			"runners", len(runners))
@@ -147,11 +155,23 @@ func (r *Reconciler) act(ctx context.Context, pool *v1alpha1.RunnerPool, runners
 	for i := range runners {
 		runner := &runners[i]
 		if slices.Contains(d.retire, runner.Name) && runner.DeletionTimestamp.IsZero() {
+			r.tellDeaf(runner, s)
 			err := r.Delete(ctx, runner, client.Preconditions{UID: &runner.UID})
 			failures = append(failures, client.IgnoreNotFound(err))
 		}
 	}
 	return errors.Join(failures...)
+}
+
+// tellDeaf of a Runner that is retired because it takes no job.
+func (r *Reconciler) tellDeaf(runner *v1alpha1.Runner, s situation) {
+	for _, supplied := range s.runners {
+		if is, _ := s.deaf(supplied); is && supplied.name == runner.Name {
+			metrics.RunnerHung(v1alpha1.ReasonRunnerDeaf)
+			r.Events.Eventf(runner, nil, corev1.EventTypeWarning, v1alpha1.ReasonRunnerDeaf, "Plan",
+				"online and idle for %s while a job waits: replaced", deafTimeout)
+		}
+	}
 }
 
 // create the Runner of a slot. That it exists already means that another planner, or this one before its cache caught up,

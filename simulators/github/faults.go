@@ -1,6 +1,7 @@
 package github
 
 import (
+	"maps"
 	"net/http"
 	"regexp"
 	"time"
@@ -25,6 +26,8 @@ type Fault struct {
 	Hang bool
 	// Delay before anything.
 	Delay time.Duration
+	// Kind names the fault in FaultHits.
+	Kind string
 
 	left int
 }
@@ -44,6 +47,13 @@ func (s *Server) ClearFaults() {
 	s.faults = nil
 }
 
+// FaultHits counts how often faults happened, by kind.
+func (s *Server) FaultHits() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.faultHits)
+}
+
 func (s *Server) faultFor(method, path string) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,6 +62,7 @@ func (s *Server) faultFor(method, path string) *Fault {
 			continue
 		}
 		f.left--
+		s.faultHits[f.Kind]++
 		return f
 	}
 	return nil

@@ -42,7 +42,9 @@ type Runner struct {
 	Name         string
 	Labels       []string
 	Online, Busy bool
-	Scope        string
+	// Listening says that the runner program is asking for a job.
+	Listening bool
+	Scope     string
 }
 
 // Runners gives all registrations.
@@ -51,7 +53,7 @@ func (s *Server) Runners() []Runner {
 	defer s.mu.Unlock()
 	var all []Runner
 	for _, r := range s.sortedRunners() {
-		all = append(all, Runner{ID: r.id, Name: r.name, Labels: r.labels, Online: s.online(r), Busy: r.busy, Scope: r.scope})
+		all = append(all, Runner{ID: r.id, Name: r.name, Labels: r.labels, Online: s.online(r), Busy: r.busy, Listening: r.session != nil && r.session.polling, Scope: r.scope})
 	}
 	return all
 }

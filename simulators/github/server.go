@@ -57,6 +57,7 @@ type Server struct {
 	deliveries []*Delivery
 	webhooks   WebhookFaults
 	faults     []*Fault
+	faultHits  map[string]int
 	requests   map[string]int
 	history    []Event
 }
@@ -94,6 +95,7 @@ func New(options Options) *Server {
 		options: options, clock: options.Clock, random: rand.New(rand.NewPCG(options.Seed, 1)), lastID: 1000, //nolint:gosec // choices, not secrets
 		repos: map[string]*repository{}, tokens: map[string]*token{}, apps: map[int64]*app{}, jobs: map[int64]*job{},
 		runners: map[int64]*runner{}, sessions: map[string]*session{}, requests: map[string]int{},
+		faultHits: map[string]int{},
 	}
 	s.context, s.stop = context.WithCancel(context.Background())
 	return s

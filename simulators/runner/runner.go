@@ -28,6 +28,8 @@ const (
 	Crash Behaviour = "crash"
 	// Deaf is online and never asks for a job.
 	Deaf Behaviour = "deaf"
+	// Freeze comes online and is never heard of again, though it goes on.
+	Freeze Behaviour = "freeze"
 	// Die ends in the middle of its job.
 	Die Behaviour = "die"
 	// Linger stays alive after its job.
@@ -134,6 +136,9 @@ func (p *program) listen(ctx context.Context) int {
 	switch p.Behaviour {
 	case Quit:
 		return 0
+	case Freeze:
+		<-ctx.Done()
+		return 1
 	case Deaf:
 		for ctx.Err() == nil {
 			if code, err := p.post(ctx, p.session+"/heartbeat", nil, nil); err == nil && code == http.StatusGone {

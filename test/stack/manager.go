@@ -152,8 +152,8 @@ func (m *Manager) Kill() {
 	<-m.ended
 }
 
-// Stop the process as Kubernetes does, and wait until it is gone.
-func (m *Manager) Stop() {
+// Terminate the process as Kubernetes does, and wait until it is gone. It may be started again.
+func (m *Manager) Terminate() {
 	if m.process != nil {
 		_ = m.process.Process.Signal(syscall.SIGTERM)
 	}
@@ -162,6 +162,11 @@ func (m *Manager) Stop() {
 	case <-time.After(30 * time.Second):
 		m.Kill()
 	}
+}
+
+// Stop the process for good.
+func (m *Manager) Stop() {
+	m.Terminate()
 	_ = os.RemoveAll(m.folder)
 }
 

@@ -1,0 +1,323 @@
+package runner
+
+import (
+	"net/http"
+	"regexp"
+	"testing"
+	"time"
+
+	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+	. "github.com/onsi/gomega"
+	"google.golang.org/grpc/codes"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
+	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
+	"github.com/modalrunner/modal-runner-controller/simulators/runner"
+)
+
+var listPath = regexp.MustCompile(`/actions/runners$`)
+
+func TestB23_ARunnerHasItsStartupTimeoutAndNoMore(t *testing.T) {
+	w := newWorld(t, runner.Hang)
+	w.launch()
+	w.Expect(w.result.RequeueAfter).To(Equal(5 * time.Minute))
+	w.pass(5*time.Minute - time.Second)
+	w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerStarting))
+	w.pass(listInterval)
+	w.Expect(w.failure()).To(Equal(v1alpha1.ReasonStartupTimeout))
+	w.Expect(w.outside()).To(Equal(nothing))
+	w.Expect(w.status()).To(And(HaveField("Phase", v1alpha1.RunnerPending), HaveField("Attempt", int32(2)), HaveField("Failures", int32(1))))
+	w.Expect(w.events.Events).To(Receive(ContainSubstring(v1alpha1.ReasonStartupTimeout)))
+}
+
+func TestB23_OnlyAListMadeAfterTheTimeoutCounts(t *testing.T) {
+	w := newWorld(t, runner.Hang)
+	w.launch()
+	w.pass(listInterval)
+	w.github.Inject(githubsim.Fault{Method: http.MethodGet, Path: listPath, Status: http.StatusBadGateway})
+	w.pass(time.Hour)
+	w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerStarting))
+	w.Expect(w.result.RequeueAfter).To(Equal(listWait))
+	w.github.ClearFaults()
+	w.pass(time.Minute)
+	w.Expect(w.failure()).To(Equal(v1alpha1.ReasonStartupTimeout))
+}
+
+func TestB28_AttemptsWaitLongerAndLonger(t *testing.T) {
+	w := newWorld(t, runner.Crash)
+	wait := 10 * time.Second
+	for attempt := int32(1); attempt <= v1alpha1.MaxAttempts; attempt++ {
+		w.launch()
+		w.Eventually(func() int { return len(w.modal.Alive(nil)) }).Should(BeZero())
+		w.pass(listInterval)
+		w.Expect(w.failure()).To(Equal(v1alpha1.ReasonRunnerCrashed))
+		w.Expect(w.result.RequeueAfter).To(Equal(wait), "after attempt %d", attempt)
+		w.pass(wait - time.Second)
+		w.Expect(w.status().Attempt).To(Equal(attempt + 1))
+		w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerPending))
+		w.clock.Step(time.Second)
+		wait = min(2*wait, 5*time.Minute)
+	}
+	w.pass(time.Hour)
+	w.Expect(w.status().SandboxID).To(BeEmpty())
+	w.Expect(w.status().Conditions).To(ContainElement(And(HaveField("Type", v1alpha1.ConditionLaunched),
+		HaveField("Reason", v1alpha1.ReasonAttemptsExhausted), HaveField("Message", ContainSubstring("exit code 1")))))
+	w.Expect(w.modal.Sandboxes()).To(HaveLen(v1alpha1.MaxAttempts))
+}
+
+func TestB28_InADegradedPoolOnlyTheProbeTriesAndNotBeforeItsTime(t *testing.T) {
+	w := newWorld(t, "")
+	circuit := &v1alpha1.Circuit{Failures: 5, Probe: "p-1", ProbeAt: metav1.NewTime(noon.Add(time.Minute)),
+		LastFailure: v1alpha1.AttemptFailure{Reason: v1alpha1.ReasonRunnerCrashed, Message: "it crashed", Time: metav1.NewTime(noon)}}
+	w.setCircuit(circuit)
+	w.pass(time.Hour)
+	w.Expect(w.status().SandboxID).To(BeEmpty())
+	w.Expect(w.status().Conditions).To(ContainElement(And(HaveField("Reason", v1alpha1.ReasonPoolDegraded), HaveField("Message", ContainSubstring("it crashed")))))
+	circuit.Probe, circuit.ProbeAt = "p-0", metav1.NewTime(w.clock.Now().Add(time.Minute))
+	w.setCircuit(circuit)
+	w.reconcile()
+	w.Expect(w.status().SandboxID).To(BeEmpty())
+	w.Expect(w.result.RequeueAfter).To(Equal(time.Minute))
+	w.clock.Step(time.Minute)
+	w.launch()
+}
+
+func (w *world) setCircuit(circuit *v1alpha1.Circuit) {
+	var pool v1alpha1.RunnerPool
+	w.Expect(w.cluster.Get(w.t.Context(), types.NamespacedName{Namespace: "ci", Name: "p"}, &pool)).To(Succeed())
+	pool.Status.Circuit = circuit
+	w.Expect(w.cluster.Status().Update(w.t.Context(), &pool)).To(Succeed())
+}
+
+func TestB24_ARunnerThatGitHubForgotIsReplacedAfterTheGrace(t *testing.T) {
+	w := newWorld(t, "")
+	w.online()
+	w.github.ForgetRunner(w.github.Runners()[0].ID)
+	w.pass(listInterval)
+	w.Expect(w.status().Conditions).To(ContainElement(And(HaveField("Type", v1alpha1.ConditionOnline), HaveField("Reason", v1alpha1.ReasonRunnerGone))))
+	w.Expect(w.result.RequeueAfter).To(Equal(goneGrace))
+	w.pass(goneGrace - time.Second)
+	w.Expect(w.failure()).To(BeEmpty())
+	w.pass(listInterval)
+	w.Expect(w.failure()).To(Equal(v1alpha1.ReasonRunnerGone))
+	w.Expect(w.outside()).To(Equal(nothing))
+	w.Expect(w.status().Failures).To(BeZero(), "it had come online, so that starting runners works")
+}
+
+func TestB44_AListThatIsEmptyByMistakeKillsNobody(t *testing.T) {
+	w := newWorld(t, "")
+	w.online()
+	w.github.Inject(githubsim.Fault{Method: http.MethodGet, Path: listPath, Status: http.StatusOK, Body: `{"total_count":0,"runners":[]}`})
+	for range 20 {
+		w.pass(listInterval)
+	}
+	w.Expect(w.failure()).To(BeEmpty())
+	w.Expect(w.outside()).To(Equal("1 sandboxes, 1 registrations"))
+	w.github.ClearFaults()
+	w.pass(listInterval)
+	w.Expect(w.status().Conditions).To(ContainElement(And(HaveField("Type", v1alpha1.ConditionOnline), HaveField("Status", metav1.ConditionTrue))))
+}
+
+func TestB24_ARunnerThatIsOfflineBeyondTheGraceIsReplaced(t *testing.T) {
+	w := newWorld(t, runner.Freeze)
+	w.launch()
+	w.Eventually(func() bool { return w.github.Runners()[0].Online }).Should(BeTrue())
+	// The list is made within the time in which GitHub takes a silent runner for online.
+	w.pass(8 * time.Second)
+	w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerIdle))
+	w.pass(listInterval)
+	w.Expect(w.status().Conditions).To(ContainElement(And(HaveField("Type", v1alpha1.ConditionOnline), HaveField("Reason", v1alpha1.ReasonRunnerOffline))))
+	w.Expect(w.result.RequeueAfter).To(Equal(offlineGrace))
+	w.pass(offlineGrace - time.Second)
+	w.Expect(w.failure()).To(BeEmpty())
+	w.pass(listInterval)
+	w.Expect(w.failure()).To(Equal(v1alpha1.ReasonRunnerOffline))
+	w.Expect(w.outside()).To(Equal(nothing))
+}
+
+func TestB25_ASandboxMayOutliveItsJobForTheGrace(t *testing.T) {
+	w := newWorld(t, "")
+	w.online()
+	w.storeJob(v1alpha1.JobCompleted, "success")
+	w.reconcile()
+	w.Expect(w.result.RequeueAfter).To(Equal(exitDelay))
+	w.pass(exitGrace - time.Second)
+	w.Expect(w.outside()).To(HavePrefix("1 sandboxes"))
+	w.pass(time.Second)
+	w.Expect(w.runner()).To(BeNil())
+	w.Expect(w.outside()).To(Equal(nothing))
+	w.Expect(w.events.Events).To(Receive(ContainSubstring(v1alpha1.ReasonOutlivedJob)))
+}
+
+func TestARunnerThatEndedWellWaitsForItsJobToBeTold(t *testing.T) {
+	w := newWorld(t, runner.Quit)
+	w.launch()
+	w.Eventually(func() int { return len(w.modal.Alive(nil)) }).Should(BeZero())
+	w.pass(listInterval)
+	w.Expect(w.result.RequeueAfter).To(Equal(explainWait))
+	w.Expect(w.explained).To(BeNumerically(">", 0))
+	w.pass(explainWait - time.Second)
+	w.Expect(w.failure()).To(BeEmpty())
+	w.pass(time.Second)
+	w.Expect(w.failure()).To(Equal(v1alpha1.ReasonSandboxEnded))
+}
+
+// B27: every way in which a sandbox can end is told by its own reason, on the Runner, on its job, and as an event.
+func TestB27_ADeathAtWorkIsExplained(t *testing.T) {
+	for reason, end := range map[string]struct {
+		status    pb.GenericResult_GenericStatus
+		code      int32
+		exception string
+	}{
+		v1alpha1.ReasonSandboxTimeout:        {pb.GenericResult_GENERIC_STATUS_TIMEOUT, 0, "timed out"},
+		v1alpha1.ReasonSandboxTerminated:     {pb.GenericResult_GENERIC_STATUS_TERMINATED, 0, ""},
+		v1alpha1.ReasonOutOfMemory:           {pb.GenericResult_GENERIC_STATUS_FAILURE, 137, "Sandbox was killed: out of memory"},
+		v1alpha1.ReasonInfrastructureFailure: {pb.GenericResult_GENERIC_STATUS_INTERNAL_FAILURE, 0, "worker lost"},
+		v1alpha1.ReasonSandboxInitFailed:     {pb.GenericResult_GENERIC_STATUS_INIT_FAILURE, 0, "no such file"},
+		v1alpha1.ReasonRunnerVersionRefused:  {pb.GenericResult_GENERIC_STATUS_FAILURE, 7, ""},
+		v1alpha1.ReasonRunnerCrashed:         {pb.GenericResult_GENERIC_STATUS_FAILURE, 1, ""},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			w := newWorld(t, "")
+			w.online()
+			job := w.github.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
+			w.Eventually(func() string { j, _ := w.github.Job(job); return j.Status }).Should(Equal("in_progress"))
+			w.storeJob(v1alpha1.JobInProgress, "")
+			w.pass(listInterval)
+			w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerRunning))
+			w.Expect(w.modal.Finish(w.status().SandboxID, end.status, end.code, end.exception)).To(BeTrue())
+			w.pass(listInterval)
+			w.Expect(w.status()).To(And(HaveField("Phase", v1alpha1.RunnerFailed), HaveField("LastFailure.Reason", reason),
+				HaveField("LastFailure.Message", ContainSubstring(end.exception)), HaveField("LastFailure.Log", ContainSubstring("Running job: build"))))
+			w.Expect(w.job().Status.Problem).To(HaveField("Reason", reason))
+			w.Expect(w.events.Events).To(Receive(ContainSubstring(reason)))
+			w.Expect(w.runner().Dead()).To(BeTrue())
+			w.Expect(w.result.RequeueAfter).To(Equal(busyWait))
+			// GitHub gives up the job in its own time, and with it the registration.
+			w.clock.Step(11 * time.Minute)
+			w.Eventually(func() string { j, _ := w.github.Job(job); return j.Conclusion }).Should(Equal("failure"))
+			w.storeJob(v1alpha1.JobCompleted, "failure")
+			w.pass(listInterval)
+			w.Expect(w.runner()).To(BeNil())
+			w.Expect(w.events.Events).NotTo(Receive(ContainSubstring(reason)), "it was told twice")
+		})
+	}
+}
+
+func TestTheLastWordsOfASandboxAreKeptWithoutSecrets(t *testing.T) {
+	w := newWorld(t, runner.Crash)
+	w.launch()
+	w.Eventually(func() int { return len(w.modal.Alive(nil)) }).Should(BeZero())
+	w.pass(listInterval)
+	w.Expect(w.status().LastFailure.Log).To(ContainSubstring("Segmentation fault"))
+}
+
+func TestB40_ABusyRunnerIsAskedForAgainUntilItsJobIsOver(t *testing.T) {
+	w := newWorld(t, "")
+	w.online()
+	job := w.github.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
+	w.Eventually(func() string { j, _ := w.github.Job(job); return j.Status }).Should(Equal("in_progress"))
+	w.delete()
+	for range 4 {
+		w.pass(busyWait)
+		w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerTerminating))
+		w.Expect(w.result.RequeueAfter).To(Equal(busyWait))
+	}
+	w.Expect(w.outside()).To(Equal("1 sandboxes, 1 registrations"))
+	w.Expect(w.github.CompleteJob(job, "success")).To(Succeed())
+	w.pass(busyWait)
+	w.Expect(w.runner()).To(BeNil())
+	w.Expect(w.outside()).To(Equal(nothing))
+}
+
+func TestB40_ForcedDeletionEndsABusySandboxAndWaitsForGitHubButNotForEver(t *testing.T) {
+	w := newWorld(t, "")
+	w.online()
+	job := w.github.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
+	w.Eventually(func() string { j, _ := w.github.Job(job); return j.Status }).Should(Equal("in_progress"))
+	r := w.runner()
+	r.Annotations = map[string]string{v1alpha1.ForceDelete: "true"}
+	w.Expect(w.cluster.Update(t.Context(), r)).To(Succeed())
+	w.delete()
+	w.reconcile()
+	w.Expect(w.outside()).To(Equal("0 sandboxes, 1 registrations"))
+	w.Expect(w.result.RequeueAfter).To(Equal(busyWait))
+	w.Expect(w.runner().Dead()).To(BeTrue())
+	// GitHub never gives it up.
+	w.github.Inject(githubsim.Fault{Method: http.MethodDelete, Status: http.StatusUnprocessableEntity})
+	w.pass(forcedGrace - time.Second)
+	w.Expect(w.runner()).NotTo(BeNil())
+	w.pass(2 * time.Second)
+	w.Expect(w.runner()).To(BeNil())
+	w.Expect(w.events.Events).To(Receive(ContainSubstring("LetGo")))
+}
+
+func TestB41_TheFinalizerLetsGoAfterTheSandboxsOwnTimeout(t *testing.T) {
+	w := newWorld(t, "")
+	w.online()
+	launched := w.status().LaunchedAt.Time
+	w.delete()
+	refuse := w.modal.Faults().Add(modalsim.Fault{Method: "SandboxWait", Code: codes.PermissionDenied})
+	defer refuse.Remove()
+	w.reconcile()
+	w.Expect(w.result.RequeueAfter).To(BeNumerically(">=", firstRetry))
+	w.clock.SetTime(launched.Add(6*time.Hour + letGoMargin))
+	w.reconcile()
+	w.Expect(w.runner()).NotTo(BeNil())
+	w.pass(2 * time.Second)
+	w.Expect(w.runner()).To(BeNil())
+	w.Expect(w.events.Events).To(Receive(ContainSubstring("LetGo")))
+}
+
+func TestRunnersEndWithCredentialsThatAreGone(t *testing.T) {
+	w := newWorld(t, "")
+	w.online()
+	w.Expect(w.cluster.DeleteAllOf(t.Context(), &corev1.Secret{})).To(Succeed())
+	w.delete()
+	w.pass(time.Minute)
+	w.Expect(w.runner()).To(BeNil())
+	w.Expect(w.outside()).To(Equal(nothing))
+}
+
+func TestASandboxThatIsDyingIsLookedAtAgain(t *testing.T) {
+	w := newWorld(t, runner.Hang)
+	w.launch()
+	w.delete()
+	// Modal says yes to the termination, and takes its time.
+	slow := w.modal.Faults().Add(modalsim.Fault{Method: "SandboxTerminate", Times: 1, Code: codes.NotFound})
+	w.reconcile()
+	w.Expect(slow.Hits()).To(Equal(1))
+	w.Expect(w.result.RequeueAfter).To(Equal(dyingWait))
+	w.pass(dyingWait)
+	w.Expect(w.runner()).To(BeNil())
+}
+
+func TestB50_WhoeverIsThrottledComesBackWhenToldAndNotAllAtOnce(t *testing.T) {
+	w := newWorld(t, "")
+	w.github.Inject(githubsim.Fault{Method: http.MethodPost, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"60"}}})
+	w.reconcile()
+	w.Expect(w.result.RequeueAfter).To(And(BeNumerically(">=", time.Minute), BeNumerically("<=", time.Minute+12*time.Second)))
+	w.Expect(w.status().Conditions).To(ContainElement(HaveField("Reason", v1alpha1.ReasonThrottled)))
+	asked := w.github.FaultHits()[""]
+	w.pass(30 * time.Second)
+	w.Expect(w.github.FaultHits()[""]).To(Equal(asked), "it asked while it was told to wait")
+	w.github.ClearFaults()
+	w.clock.Step(time.Minute)
+	w.launch()
+}
+
+func TestRetriesAfterFailedCallsWaitLongerAndLonger(t *testing.T) {
+	w := newWorld(t, "")
+	w.github.Inject(githubsim.Fault{Method: http.MethodPost, Status: http.StatusBadGateway})
+	longest := time.Duration(0)
+	for range 12 {
+		w.pass(longest)
+		w.Expect(w.result.RequeueAfter).To(And(BeNumerically(">=", firstRetry), BeNumerically("<=", 2*lastRetry)))
+		longest = max(longest, w.result.RequeueAfter)
+	}
+	w.Expect(longest).To(BeNumerically(">=", time.Minute))
+}

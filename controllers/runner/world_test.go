@@ -1,0 +1,253 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/observe"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
+	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
+	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
+	"github.com/modalrunner/modal-runner-controller/simulators/runner"
+)
+
+const (
+	repository   = "octo/widgets"
+	listInterval = 15 * time.Second
+)
+
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// world of one Runner, in which time passes only when the test says so: both simulators and the reconciler live by the
+// same clock. The API server is controller-runtime's fake one, since what is tested is time; the tests in test/e2e have the
+// real one.
+type world struct {
+	*WithT
+	t          *testing.T
+	clock      *clocktesting.FakeClock
+	cluster    client.Client
+	github     *githubsim.Server
+	modal      *modalsim.Server
+	reconciler *Reconciler
+	events     *events.FakeRecorder
+	key        types.NamespacedName
+	// behaviour of the next runner program.
+	behaviour runner.Behaviour
+	explained int
+	result    ctrl.Result
+}
+
+func newWorld(t *testing.T, behaviour runner.Behaviour) *world {
+	t.Helper()
+	w := &world{
+		WithT: NewWithT(t), t: t, clock: clocktesting.NewFakeClock(noon), behaviour: behaviour,
+		key: types.NamespacedName{Namespace: "ci", Name: "p-0"}, events: events.NewFakeRecorder(1000),
+	}
+	w.SetDefaultEventuallyTimeout(10 * time.Second)
+	w.github = githubsim.New(githubsim.Options{Clock: w.clock, OfflineAfter: 10 * time.Second})
+	w.Expect(w.github.Start("127.0.0.1:0")).To(Succeed())
+	t.Cleanup(w.github.Close)
+	w.github.AddRepository(repository, true)
+	w.github.AddToken("token", repository)
+	w.modal = modalsim.New(modalsim.Options{Clock: w.clock, Run: func(ctx context.Context, c modalsim.Container) int {
+		return runner.Run(ctx, runner.Config{Env: c.Env, Stdout: c.Stdout, Behaviour: w.behaviour})
+	}})
+	w.Expect(w.modal.Start("127.0.0.1:0")).To(Succeed())
+	t.Cleanup(w.modal.Close)
+	w.modal.AddToken("ak-test", "as-test")
+	t.Setenv("MODAL_SERVER_URL", w.modal.URL())
+	w.build()
+	return w
+}
+
+func (w *world) build() {
+	scheme := runtime.NewScheme()
+	w.Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	w.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	w.cluster = fake.NewClientBuilder().WithScheme(scheme).
+		WithStatusSubresource(&v1alpha1.Runner{}, &v1alpha1.RunnerPool{}).
+		WithIndex(&v1alpha1.Runner{}, namesIndex, func(o client.Object) []string { return names(o.(*v1alpha1.Runner)) }).
+		WithIndex(&v1alpha1.WorkflowJob{}, runnerNameIndex, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.WorkflowJob).Status.RunnerName}
+		}).
+		Build()
+	for name, data := range map[string]map[string][]byte{
+		"github": {"github_token": []byte("token")}, "modal": {"token_id": []byte("ak-test"), "token_secret": []byte("as-test")},
+	} {
+		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: name}, Data: data})
+	}
+	secrets := credentials.NewStore(w.cluster, w.clock, 10*time.Second)
+	providers, err := modal.NewProviders(secrets, w.clock)
+	w.Expect(err).NotTo(HaveOccurred())
+	w.t.Cleanup(providers.Close)
+	w.reconciler = &Reconciler{
+		Client: w.cluster, Clock: w.clock, Events: w.events, Explain: func(types.NamespacedName) { w.explained++ },
+		Outside: &observe.Outside{
+			GitHub: github.NewClients(secrets, w.clock, github.NewTransport()), Sandboxes: providers,
+			Registrations: observe.NewLists[github.Runner](listInterval, w.clock),
+			SandboxLists:  observe.NewLists[sandbox.Listed](listInterval, w.clock),
+		},
+	}
+	w.reconciler.prepare(8)
+	w.createPool(providers)
+}
+
+// createPool with an image, and the one Runner that the tests are about.
+func (w *world) createPool(providers sandbox.Providers) {
+	template := v1alpha1.RunnerTemplate{
+		GitHub: v1alpha1.GitHub{URL: w.github.URL(), SecretName: "github"},
+		Modal:  v1alpha1.Modal{App: "test", SecretName: "modal"},
+		Image:  v1alpha1.Image{Base: "ubuntu:24.04", RunnerVersion: v1alpha1.RunnerVersionLatest},
+		Sandbox: v1alpha1.Sandbox{CPU: resource.MustParse("1"), Memory: resource.MustParse("1Gi"),
+			Timeout: metav1.Duration{Duration: 6 * time.Hour}},
+		StartupTimeout: metav1.Duration{Duration: 5 * time.Minute}, IdleTimeout: metav1.Duration{Duration: time.Minute},
+	}
+	provider, err := providers.For(w.t.Context(), "ci", template.Modal)
+	w.Expect(err).NotTo(HaveOccurred())
+	image, err := provider.BuildImage(w.t.Context(), sandbox.RecipeFor("ubuntu:24.04", github.PinnedRelease("2.330.0", strings.Repeat("a", 64))))
+	w.Expect(err).NotTo(HaveOccurred())
+	pool := &v1alpha1.RunnerPool{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "p"},
+		Spec:       v1alpha1.RunnerPoolSpec{Scope: v1alpha1.Scope{Repository: repository}, Labels: []v1alpha1.RunnerLabel{"modal"}, MaxConcurrency: 1, RunnerTemplate: template},
+	}
+	w.create(pool)
+	for _, kind := range []string{v1alpha1.ConditionGitHubReady, v1alpha1.ConditionModalReady, v1alpha1.ConditionImageReady} {
+		pool.Status.Conditions = append(pool.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady})
+	}
+	pool.Status.Image = &v1alpha1.ImageStatus{ID: image}
+	w.Expect(w.cluster.Status().Update(w.t.Context(), pool)).To(Succeed())
+	w.create(&v1alpha1.Runner{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "ci", Name: "p-0", UID: "0f2c8a52-1b2c-4d5e-8f90-a1b2c3d4e5f6", CreationTimestamp: metav1.NewTime(noon),
+			Labels: map[string]string{v1alpha1.PoolLabel: "p"}, Finalizers: []string{v1alpha1.RunnerFinalizer},
+		},
+		Spec: v1alpha1.RunnerSpec{
+			PoolName: "p", Installation: "0123abcd", Scope: pool.Spec.Scope, Labels: v1alpha1.RunnerLabels(pool.Spec.Labels), RunnerTemplate: template,
+		},
+	})
+}
+
+func (w *world) create(object client.Object) {
+	w.t.Helper()
+	w.Expect(w.cluster.Create(w.t.Context(), object)).To(Succeed())
+}
+
+// reconcile the Runner once.
+func (w *world) reconcile() {
+	w.t.Helper()
+	var err error
+	w.result, err = w.reconciler.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
+	w.Expect(err).NotTo(HaveOccurred())
+}
+
+// pass lets time pass, has the lists made that are due, and reconciles.
+func (w *world) pass(d time.Duration) {
+	w.t.Helper()
+	w.clock.Step(d)
+	w.reconciler.Registrations.Refresh(w.t.Context())
+	w.reconciler.SandboxLists.Refresh(w.t.Context())
+	w.reconcile()
+}
+
+// runner as it is stored, nil when it is gone.
+func (w *world) runner() *v1alpha1.Runner {
+	w.t.Helper()
+	var r v1alpha1.Runner
+	if err := w.cluster.Get(w.t.Context(), w.key, &r); apierrors.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		w.t.Fatal(err)
+	}
+	return &r
+}
+
+func (w *world) status() v1alpha1.RunnerStatus {
+	w.t.Helper()
+	r := w.runner()
+	w.Expect(r).NotTo(BeNil(), "the Runner is gone")
+	return r.Status
+}
+
+// failure is the reason of the latest failed attempt.
+func (w *world) failure() string {
+	if failed := w.status().LastFailure; failed != nil {
+		return failed.Reason
+	}
+	return ""
+}
+
+// launch the Runner, and wait until its program is as far as it comes by itself.
+func (w *world) launch() {
+	w.t.Helper()
+	w.reconcile()
+	w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerStarting))
+}
+
+// online brings the runner online, as the next list tells.
+func (w *world) online() {
+	w.t.Helper()
+	w.launch()
+	w.Eventually(func() bool { return w.github.Runners()[0].Listening }).Should(BeTrue())
+	w.pass(listInterval)
+	w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerIdle))
+}
+
+// storeJob as ingress would after a sighting.
+func (w *world) storeJob(state v1alpha1.JobState, conclusion string) {
+	w.t.Helper()
+	now := metav1.NewTime(w.clock.Now())
+	job := &v1alpha1.WorkflowJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "job-1"},
+		Spec:       v1alpha1.WorkflowJobSpec{PoolName: "p", ID: 1, Repository: repository, Name: "build", Labels: []string{"modal"}},
+	}
+	err := w.cluster.Get(w.t.Context(), client.ObjectKeyFromObject(job), job)
+	job.Status.State, job.Status.Conclusion, job.Status.RunnerName = state, conclusion, w.status().Name
+	if state == v1alpha1.JobCompleted {
+		job.Status.CompletedAt = &now
+	}
+	if err != nil {
+		w.create(job)
+		return
+	}
+	w.Expect(w.cluster.Update(w.t.Context(), job)).To(Succeed())
+}
+
+func (w *world) job() v1alpha1.WorkflowJob {
+	w.t.Helper()
+	var job v1alpha1.WorkflowJob
+	w.Expect(w.cluster.Get(w.t.Context(), types.NamespacedName{Namespace: "ci", Name: "job-1"}, &job)).To(Succeed())
+	return job
+}
+
+func (w *world) delete() {
+	w.t.Helper()
+	w.Expect(w.cluster.Delete(w.t.Context(), w.runner())).To(Succeed())
+}
+
+// outside says how many sandboxes and registrations there are.
+func (w *world) outside() string {
+	return fmt.Sprintf("%d sandboxes, %d registrations", len(w.modal.Alive(nil)), len(w.github.Runners()))
+}
+
+const nothing = "0 sandboxes, 0 registrations"
