@@ -12,6 +12,8 @@ type Fault struct {
 	// Method and Path of the calls, the path without /api/v3; empty is any.
 	Method string
 	Path   *regexp.Regexp
+	// Skip so many calls that fit before it happens.
+	Skip int
 	// Times that it happens; 0 is until ClearFaults.
 	Times int
 	// Status, Body and Header to answer with; 0 leaves the answer as it is.
@@ -22,7 +24,7 @@ type Fault struct {
 	AfterWork bool
 	// DropAnswer does the work and closes the connection without an answer.
 	DropAnswer bool
-	// Hang until the caller gives up.
+	// Hang until the caller gives up: before the work, or after it with AfterWork.
 	Hang bool
 	// Delay before anything.
 	Delay time.Duration
@@ -61,6 +63,10 @@ func (s *Server) faultFor(method, path string) *Fault {
 		if f.Method != "" && f.Method != method || f.Path != nil && !f.Path.MatchString(path) || f.Times > 0 && f.left == 0 {
 			continue
 		}
+		if f.Skip > 0 {
+			f.Skip--
+			continue
+		}
 		f.left--
 		s.faultHits[f.Kind]++
 		return f
@@ -77,7 +83,7 @@ func (f *Fault) before(w http.ResponseWriter, req *http.Request) bool {
 			return false
 		}
 	}
-	if f.Hang {
+	if f.Hang && !f.AfterWork {
 		<-req.Context().Done()
 		return false
 	}

@@ -57,6 +57,10 @@ func (s *Server) serveREST(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	route, answer := s.answer(req, path)
+	if f != nil && f.Hang {
+		<-req.Context().Done()
+		return
+	}
 	if f != nil && f.DropAnswer {
 		panic(http.ErrAbortHandler)
 	}

@@ -31,6 +31,8 @@ type Fault struct {
 	Method string
 	// Match chooses among the calls of the method; nil for all. Streaming calls have a nil request.
 	Match func(request proto.Message) bool
+	// Skip so many calls that fit before it happens.
+	Skip int
 	// Times it happens, 0 for as long as it is not removed.
 	Times int
 	// Probability that it happens, 0 and 1 for always.
@@ -107,6 +109,10 @@ func (f *Faults) pick(method string, req proto.Message) (Fault, bool) {
 			fault.Times > 0 && rule.hits >= fault.Times,
 			fault.Match != nil && !fault.Match(req),
 			fault.Probability > 0 && fault.Probability < 1 && f.random.Float64() >= fault.Probability:
+			continue
+		}
+		if rule.fault.Skip > 0 {
+			rule.fault.Skip--
 			continue
 		}
 		rule.hits++
