@@ -90,14 +90,16 @@ func (s *Sweeper) Sweep(ctx context.Context) {
 	for _, p := range places {
 		registrations, at := s.Registrations.Latest(p.Registrations())
 		for name := range registrations {
-			if s.isOrphan(name, owned) && s.seen.due(key(kindRegistration, p.Registrations(), name), at, s.Grace) {
-				due = append(due, orphan{kind: kindRegistration, name: name, place: p})
+			key := key(kindRegistration, p.Registrations(), name)
+			if s.isOrphan(name, owned) && s.seen.due(key, at, s.Grace) {
+				due = append(due, orphan{key: key, kind: kindRegistration, name: name, place: p})
 			}
 		}
 		sandboxes, at := s.SandboxLists.Latest(p.Sandboxes())
 		for id, sandbox := range sandboxes {
-			if s.isOrphan(sandbox.Name, owned) && s.seen.due(key(kindSandbox, p.Sandboxes(), id), at, s.Grace) {
-				due = append(due, orphan{kind: kindSandbox, name: sandbox.Name, id: id, place: p})
+			key := key(kindSandbox, p.Sandboxes(), id)
+			if s.isOrphan(sandbox.Name, owned) && s.seen.due(key, at, s.Grace) {
+				due = append(due, orphan{key: key, kind: kindSandbox, name: sandbox.Name, id: id, place: p})
 			}
 		}
 	}
@@ -170,8 +172,8 @@ func (s *Sweeper) owned(ctx context.Context, reader client.Reader, options ...cl
 
 // orphan that is due to be removed.
 type orphan struct {
-	kind, name, id string
-	place          place
+	key, kind, name, id string
+	place               place
 }
 
 // removeAll that the API server confirms to have no Runner. One that fails does not stop the others.
@@ -193,6 +195,8 @@ func (s *Sweeper) removeAll(ctx context.Context, due []orphan) {
 		case err != nil:
 			log.FromContext(ctx).Info("could not remove an orphan; trying again", "kind", o.kind, "name", o.name, "error", err.Error())
 		case removed:
+			// The lists have it until they are made again.
+			delete(s.seen, o.key)
 			log.FromContext(ctx).Info("removed an orphan", "kind", o.kind, "name", o.name, "sandbox", o.id)
 			metrics.OrphanRemoved(o.kind)
 			s.Events.Eventf(o.place.pool, nil, corev1.EventTypeWarning, "OrphanRemoved", "Sweep", "removed the %s %s, which no Runner owned", o.kind, o.name)

@@ -34,10 +34,14 @@ func turnCircuit(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) {
 	switch {
 	case open != nil && status.LastOnline != nil && !status.LastOnline.Before(&open.LastFailure.Time):
 		status.Circuit = nil
-	case open != nil && latest != nil && open.LastFailure.Time.Before(&latest.Time):
-		status.Circuit = circuit(open.Failures+1, latest)
+	case open != nil && latest != nil && open.LastFailure.Time.Before(&latest.Status.LastFailure.Time):
+		wait := open.ProbeAt.Sub(open.LastFailure.Time.Time)
+		if latest.Name == open.Probe {
+			wait = min(2*wait, lastProbe)
+		}
+		status.Circuit = circuit(open.Failures+1, latest.Status.LastFailure, wait)
 	case open == nil && failures >= v1alpha1.MaxFailures:
-		status.Circuit = circuit(failures, latest)
+		status.Circuit = circuit(failures, latest.Status.LastFailure, firstProbe)
 	}
 	if status.Circuit != nil {
 		status.Circuit.Probe = probeOf(open, runners)
@@ -45,21 +49,20 @@ func turnCircuit(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) {
 	setDegraded(pool)
 }
 
-func circuit(failures int32, latest *v1alpha1.AttemptFailure) *v1alpha1.Circuit {
-	wait := min(firstProbe<<min(max(failures-v1alpha1.MaxFailures, 0), 10), lastProbe)
+func circuit(failures int32, latest *v1alpha1.AttemptFailure, wait time.Duration) *v1alpha1.Circuit {
 	return &v1alpha1.Circuit{Failures: failures, LastFailure: *latest, ProbeAt: metav1.NewTime(latest.Time.Add(wait))}
 }
 
-// failuresInARow of all Runners together, since a runner last came online, and the latest of them.
-func failuresInARow(lastOnline *metav1.Time, runners []v1alpha1.Runner) (latest *v1alpha1.AttemptFailure, count int32) {
+// failuresInARow of all Runners together, since a runner last came online, and the Runner that failed last.
+func failuresInARow(lastOnline *metav1.Time, runners []v1alpha1.Runner) (latest *v1alpha1.Runner, count int32) {
 	for i := range runners {
 		s := &runners[i].Status
 		if s.Failures == 0 || lastOnline != nil && !lastOnline.Before(&s.LastFailure.Time) {
 			continue
 		}
 		count += s.Failures
-		if latest == nil || latest.Time.Before(&s.LastFailure.Time) {
-			latest = s.LastFailure
+		if latest == nil || latest.Status.LastFailure.Time.Before(&s.LastFailure.Time) {
+			latest = &runners[i]
 		}
 	}
 	return latest, count

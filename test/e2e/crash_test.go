@@ -66,7 +66,7 @@ var lives = []struct {
 	{
 		name:   "an idle runner is retired",
 		behave: withBehaviour(func(modalsim.Container) runner.Behaviour { return runner.Deaf }), conclusion: "cancelled",
-		change: []func(*v1alpha1.RunnerPoolSpec){idleTimeout(0)},
+		change: []func(*v1alpha1.RunnerPoolSpec){idleTimeout(time.Millisecond)},
 		live: func(w *world) int64 {
 			id := w.queue("build")
 			time.AfterFunc(3*time.Second, func() { w.github.CancelJob(id) })

@@ -97,7 +97,7 @@ func TestB02_TwentyJobsAtOnceAreAllServedWithinTheLimit(t *testing.T) {
 
 func TestB03_StatesOnlyMoveForwardInWhateverOrderEventsCome(t *testing.T) {
 	w := newWorld(t, withWebhooks)
-	w.awaitReady(w.pool("p", 2, idleTimeout(0)))
+	w.awaitReady(w.pool("p", 2, idleTimeout(time.Millisecond)))
 	w.github.SetWebhookFaults(githubsim.WebhookFaults{Drop: 1})
 	id := w.queue("build")
 	w.Expect(w.github.TakeJob(id, w.github.AddForeignRunner(repository, "elsewhere", "modal"))).To(Succeed())
@@ -159,7 +159,7 @@ func TestB07_TheSurplusRunnerOfACancelledJobIsRetired(t *testing.T) {
 
 func TestB07_ARunnerThatJustBecameBusyIsNotRetired(t *testing.T) {
 	w := newWorld(t, withWebhooks)
-	w.awaitReady(w.pool("p", 5, idleTimeout(0)))
+	w.awaitReady(w.pool("p", 5, idleTimeout(time.Millisecond)))
 	first := w.queue("first", "sleep 4")
 	w.Eventually(func() string { job, _ := w.github.Job(first); return job.Status }).Should(Equal("in_progress"))
 	// The surplus is retired while the runner has the job: GitHub's refusal must save it.
@@ -241,7 +241,7 @@ func TestB12_AJobAtAGateIsNoDemandUntilItIsApproved(t *testing.T) {
 	for name, options := range map[string][]option{"by webhook": {withWebhooks}, "by poll": nil} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, options...)
-			w.awaitReady(w.pool("p", 1, idleTimeout(0)))
+			w.awaitReady(w.pool("p", 1, idleTimeout(time.Millisecond)))
 			_, err := w.github.Push(repository, "gate.yml", []byte(
 				"on: push\njobs:\n  deploy:\n    runs-on: [modal]\n    environment: production\n    steps:\n    - run: exit 0\n"))
 			w.Expect(err).NotTo(HaveOccurred())

@@ -56,6 +56,7 @@ type settings struct {
 	webhooks  bool
 	poll      string
 	arguments []string
+	lostAfter time.Duration
 	behave    func(modalsim.Container) runner.Behaviour
 }
 
@@ -64,6 +65,16 @@ func withoutSecrets(s *settings) { s.secrets = false }
 
 // withWebhooks has GitHub deliver to the manager, and makes polling so slow that it does not help.
 func withWebhooks(s *settings) { s.webhooks, s.poll = true, "1h" }
+
+// withArguments of the manager.
+func withArguments(arguments ...string) option {
+	return func(s *settings) { s.arguments = append(s.arguments, arguments...) }
+}
+
+// givingUpAfter is how long GitHub waits for a runner that is dead before it gives up its job.
+func givingUpAfter(d time.Duration) option {
+	return func(s *settings) { s.lostAfter = d }
+}
 
 func withBehaviour(behave func(modalsim.Container) runner.Behaviour) option {
 	return func(s *settings) { s.behave = behave }
@@ -79,7 +90,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	w := &world{WithT: NewWithT(t), t: t, ctx: t.Context(), namespace: newNamespace(t), behave: s.behave}
 	w.SetDefaultEventuallyTimeout(patience)
 	w.SetDefaultEventuallyPollingInterval(often)
-	w.startSimulators()
+	w.startSimulators(s)
 	if s.secrets {
 		w.createSecrets()
 	}
@@ -88,8 +99,8 @@ func newWorld(t *testing.T, options ...option) *world {
 	return w
 }
 
-func (w *world) startSimulators() {
-	w.github = githubsim.New(githubsim.Options{Seed: 1})
+func (w *world) startSimulators(s settings) {
+	w.github = githubsim.New(githubsim.Options{Seed: 1, LostAfter: s.lostAfter})
 	w.Expect(w.github.Start("127.0.0.1:0")).To(Succeed())
 	w.t.Cleanup(w.github.Close)
 	w.github.AddRepository(repository, true)
@@ -196,6 +207,10 @@ func idleTimeout(d time.Duration) func(*v1alpha1.RunnerPoolSpec) {
 	return func(s *v1alpha1.RunnerPoolSpec) { s.IdleTimeout = metav1.Duration{Duration: d} }
 }
 
+func minIdle(n int32) func(*v1alpha1.RunnerPoolSpec) {
+	return func(s *v1alpha1.RunnerPoolSpec) { s.MinIdle = n }
+}
+
 func startupTimeout(d time.Duration) func(*v1alpha1.RunnerPoolSpec) {
 	return func(s *v1alpha1.RunnerPoolSpec) { s.StartupTimeout = metav1.Duration{Duration: d} }
 }
@@ -280,3 +295,28 @@ func (w *world) events() []string {
 func secretObject() client.Object { return &corev1.Secret{} }
 
 func inNamespace(name string) client.DeleteAllOfOption { return client.InNamespace(name) }
+
+// patch a pool as `kubectl patch` does.
+func (w *world) patch(pool *v1alpha1.RunnerPool, merge string) {
+	w.t.Helper()
+	out, err := kubectl(w.t, "", "-n", w.namespace, "patch", "rp/"+pool.Name, "--type=merge", "-p", merge)
+	w.Expect(err).NotTo(HaveOccurred(), out)
+}
+
+// awaitPhases waits until the Runners are in these phases.
+func (w *world) awaitPhases(phases ...v1alpha1.RunnerPhase) {
+	w.t.Helper()
+	w.Eventually(func() []v1alpha1.RunnerPhase {
+		var now []v1alpha1.RunnerPhase
+		for _, r := range w.runners() {
+			now = append(now, r.Status.Phase)
+		}
+		return now
+	}).Should(ConsistOf(phases))
+}
+
+// awaitRunning waits until a job is in progress.
+func (w *world) awaitRunning(id int64) {
+	w.t.Helper()
+	w.Eventually(func() string { job, _ := w.github.Job(id); return job.Status }).Should(Equal("in_progress"))
+}
