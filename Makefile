@@ -29,6 +29,10 @@ JOBS ?= 300
 chaos: assets ## Run JOBS=300 jobs while everything fails in ways that SEED=1 decides; writes out/chaos.json.
 	go run ./test/chaos -seed $(SEED) -jobs $(JOBS) $(FLAGS)
 
+.PHONY: mutants
+mutants: assets openapi ## Take out the mechanism behind each invariant and see that a test notices; writes out/mutants.md.
+	go run ./hack/mutants $(FLAGS)
+
 .PHONY: build
 build: ## Build the manager into bin/.
 	CGO_ENABLED=0 go build -trimpath -o bin/manager ./cmd/manager

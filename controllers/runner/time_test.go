@@ -210,10 +210,12 @@ func TestB27_ADeathAtWorkIsExplained(t *testing.T) {
 
 func TestTheLastWordsOfASandboxAreKeptWithoutSecrets(t *testing.T) {
 	w := newWorld(t, runner.Crash)
+	w.says = "MODAL_TOKEN_SECRET=hunter2hunter2"
 	w.launch()
 	w.Eventually(func() int { return len(w.modal.Alive(nil)) }).Should(BeZero())
 	w.pass(listInterval)
-	w.Expect(w.status().LastFailure.Log).To(ContainSubstring("Segmentation fault"))
+	w.Expect(w.status().LastFailure.Log).To(And(ContainSubstring("Segmentation fault"), ContainSubstring("MODAL_TOKEN_SECRET"),
+		Not(ContainSubstring("hunter2"))))
 }
 
 func TestB40_ABusyRunnerIsAskedForAgainUntilItsJobIsOver(t *testing.T) {
@@ -320,4 +322,34 @@ func TestRetriesAfterFailedCallsWaitLongerAndLonger(t *testing.T) {
 		longest = max(longest, w.result.RequeueAfter)
 	}
 	w.Expect(longest).To(BeNumerically(">=", time.Minute))
+}
+
+func TestI1_TheNextSandboxWaitsForTheOldOnesDeath(t *testing.T) {
+	w := newWorld(t, runner.Hang)
+	w.launch()
+	lost := w.modal.Faults().Add(modalsim.Fault{Method: "SandboxTerminate", Code: codes.NotFound})
+	w.pass(5*time.Minute + listInterval)
+	for range 5 {
+		w.pass(listInterval)
+		w.Expect(w.status().Attempt).To(BeNumerically("<=", 1))
+	}
+	lost.Remove()
+	w.pass(listInterval)
+	w.Expect(w.failure()).To(Equal(v1alpha1.ReasonStartupTimeout))
+	w.pass(time.Minute)
+	w.Expect(w.modal.Peak("")).To(Equal(1))
+}
+
+// The controller died between the sandbox's creation and the storing of its ID, and the Runner was deleted meanwhile.
+func TestI5_ASandboxWhoseIDWasNotStoredEndsWithItsRunner(t *testing.T) {
+	w := newWorld(t, runner.Hang)
+	w.launch()
+	r := w.runner()
+	r.Status = v1alpha1.RunnerStatus{Phase: v1alpha1.RunnerPending}
+	w.Expect(w.cluster.Status().Update(t.Context(), r)).To(Succeed())
+	w.delete()
+	w.pass(time.Second)
+	w.pass(time.Second)
+	w.Expect(w.runner()).To(BeNil())
+	w.Expect(w.outside()).To(Equal(nothing))
 }

@@ -54,6 +54,8 @@ type world struct {
 	key        types.NamespacedName
 	// behaviour of the next runner program.
 	behaviour runner.Behaviour
+	// says is what it writes beside its own words.
+	says      string
 	explained int
 	result    ctrl.Result
 }
@@ -71,6 +73,7 @@ func newWorld(t *testing.T, behaviour runner.Behaviour) *world {
 	w.github.AddRepository(repository, true)
 	w.github.AddToken("token", repository)
 	w.modal = modalsim.New(modalsim.Options{Clock: w.clock, Run: func(ctx context.Context, c modalsim.Container) int {
+		_, _ = fmt.Fprintln(c.Stdout, w.says)
 		return runner.Run(ctx, runner.Config{Env: c.Env, Stdout: c.Stdout, Behaviour: w.behaviour})
 	}})
 	w.Expect(w.modal.Start("127.0.0.1:0")).To(Succeed())

@@ -361,3 +361,23 @@ func TestB72_ASuspendedPoolFinishesWhatRunsAndShowsItsQueue(t *testing.T) {
 	w.awaitAll([]int64{queued}, "success")
 	w.awaitNothingLeft()
 }
+
+// I1 is a property of names at the API server: two managers that both believe to lead cannot make more than the limit.
+func TestI1_TwoLeadersAtOnceStayWithinTheLimit(t *testing.T) {
+	w := newWorld(t)
+	second, err := stack.NewManager(stack.ManagerOptions{
+		Binary: binary, Kubeconfig: plane.ManagerKubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
+		Arguments: []string{"--namespace=" + w.namespace, "--queue-poll-interval=1s", "--list-interval=500ms", "--secret-ttl=1s"},
+	})
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Expect(second.Restart(w.ctx)).To(Succeed())
+	t.Cleanup(second.Stop)
+	w.awaitReady(w.pool("p", 3))
+	var ids []int64
+	for i := range 15 {
+		ids = append(ids, w.queue(fmt.Sprint("build-", i), "sleep 0.5"))
+	}
+	w.awaitAll(ids, "success")
+	w.awaitNothingLeft()
+	w.Expect(w.modal.Peak("")).To(Equal(3))
+}

@@ -30,10 +30,17 @@ const (
 	modalSecret   = "as-e2e-secret-value"
 	webhookSecret = "webhook-secret-value"
 
-	// patience bounds every wait: generous, since it is spent only when something is wrong.
-	patience = 90 * time.Second
-	often    = 50 * time.Millisecond
+	often = 50 * time.Millisecond
 )
+
+// patience bounds every wait: generous, since it is spent only when something is wrong. E2E_PATIENCE is for runs in which
+// something is known to be.
+var patience = func() time.Duration {
+	if given, err := time.ParseDuration(os.Getenv("E2E_PATIENCE")); err == nil {
+		return given
+	}
+	return 90 * time.Second
+}()
 
 // world is what one test has to itself: a namespace, both simulators, credentials, and a manager that serves that
 // namespace alone.

@@ -1,0 +1,117 @@
+package main
+
+const (
+	e2e        = "./test/e2e"
+	runner     = "./controllers/runner"
+	runnerpool = "./controllers/runnerpool"
+)
+
+// mutants, one for each mechanism that an invariant rests on.
+var mutants = []mutant{
+	{
+		"I1", "no more Runners than the limit leaves room for", "controllers/runnerpool/plan.go",
+		"s.freeSlots(min(need, room, s.probes()))", "s.freeSlots(min(need, s.probes()))", runnerpool, "TestPlanProperties",
+	},
+	{
+		"I1", "a Runner is named by its slot", "controllers/runnerpool/runners.go",
+		`fmt.Sprintf("%s-%d", pool.Name, slot),`, `fmt.Sprintf("%s-%d-%d", pool.Name, slot, time.Now().UnixNano()),`, e2e, "TestI1_TwoLeadersAtOnceStayWithinTheLimit",
+	},
+	{
+		"I1", "the old sandbox is dead before the next is made", "controllers/runner/finalize.go",
+		"return dyingSandbox, nil", "return nothingLeft, nil", runner, "TestI1_TheNextSandboxWaitsForTheOldOnesDeath",
+	},
+	{
+		"I2", "a delivery is answered well only when it is stored", "internal/ingress/webhook.go",
+		`http.StatusServiceUnavailable, "failed", "the job could not be stored: deliver again"`, `http.StatusAccepted, "failed", ""`,
+		"./internal/ingress", "TestADeliveryThatCannotBeStored",
+	},
+	{
+		"I2", "the poll finds what no webhook told", "internal/ingress/poller.go",
+		"failures = append(failures, p.record(ctx, origin, job))", "_ = origin", e2e, "TestB05",
+	},
+	{
+		"I2", "a runner that takes no job does not keep the job waiting", "controllers/runnerpool/plan.go",
+		"return !s.now.Before(at), at", "return false, at", runnerpool, "TestPlan",
+	},
+	{
+		"I2", "a dead runner's slot is free", "controllers/runnerpool/runners.go",
+		"	case runner.Dead():\n		s.use = dead\n", "", e2e, "TestB27",
+	},
+	{
+		"I3", "a Runner has its finalizer from the start", "controllers/runnerpool/runners.go",
+		"Finalizers: []string{v1alpha1.RunnerFinalizer},", "", e2e, "TestB40_DeletingAPool",
+	},
+	{
+		"I3", "what was begun is ended also when its Secret is gone", "internal/credentials/credentials.go",
+		"if e.err != nil && e.last != nil && ctx.Value(lastKey{}) != nil {", "if false {", runner, "TestRunnersEndWithCredentialsThatAreGone",
+	},
+	{
+		"I3", "orphans are removed", "controllers/orphan/sweeper.go",
+		"return v1alpha1.InstallationOf(name) == s.Installation && !owned[name]", "return false", e2e, "TestB43_WhatNoRunnerOwns",
+	},
+	{
+		"I3", "what others made is told by its mark", "controllers/orphan/sweeper.go",
+		"return v1alpha1.InstallationOf(name) == s.Installation && !owned[name]", `return v1alpha1.InstallationOf(name) != "" && !owned[name]`, e2e, "TestB43_WhatNoRunnerOwns",
+	},
+	{
+		"I3", "an orphan was seen in two lists", "controllers/orphan/sightings.go",
+		"seen.lists >= 2 && !seen.last.Before(seen.first.Add(grace))", "true", "./controllers/orphan", "TestB43",
+	},
+	{
+		"I4", "GitHub's refusal to remove a busy runner is heeded", "controllers/runner/finalize.go",
+		"			return busyRunner, nil", "			return l.terminate(ctx, modal)", runner, "TestB40_ABusyRunner",
+	},
+	{
+		"I4", "the plan retires no busy runner", "controllers/runnerpool/plan.go",
+		"if r.use <= idle && kind(r) {", "if r.use <= busy && kind(r) {", runnerpool, "TestPlanProperties",
+	},
+	{
+		"I5", "the sandbox of an earlier try is adopted by its name", "controllers/runner/launch.go",
+		"	id, err := modal.Find(ctx, s.Name)\n	if err == nil {", "	id, err := modal.Find(ctx, s.Name)\n	if id == \"never\" {", e2e, "TestB22",
+	},
+	{
+		"I5", "what has no stored ID is found by its name before the Runner goes", "controllers/runner/finalize.go",
+		"		id, err := modal.Find(ctx, l.runner.OutsideName())\n		if err != nil {", "		id, err := \"\", error(nil)\n		if err == nil {", runner, "TestI5_ASandboxWhoseIDWasNotStored",
+	},
+	{
+		"I6", "the JIT config goes into the environment alone", "controllers/runner/launch.go",
+		"sandbox.Command(l.runner.Spec.Image),", "append(sandbox.Command(l.runner.Spec.Image), registered.Config.Reveal()),", e2e, "TestB02",
+	},
+	{
+		"I6", "what a sandbox wrote is scrubbed", "controllers/runner/death.go",
+		"return scrub.Text(words)", "return words", runner, "TestTheLastWords",
+	},
+	{
+		"I6", "a secret does not print", "internal/credentials/credentials.go",
+		`func (Redacted) String() string { return "[redacted]" }`, `func (r Redacted) String() string { return string(r) }`, "./internal/credentials", "TestRedacted",
+	},
+	{
+		"I7", "one credential's calls have a lane of their own", "internal/lanes/lanes.go",
+		"if l.used[key] >= l.width {", "if false {", e2e, "TestB52",
+	},
+	{
+		"I8", "only a list made after the deadline counts", "controllers/runner/online.go",
+		"if !listedAt.After(deadline) {", "if false {", runner, "TestB23",
+	},
+	{
+		"I8", "what a list lacks is asked for, by ID", "controllers/runner/hung.go",
+		"	if !seen.listed {\n		gh, err", "	if false {\n		gh, err", runner, "TestB44",
+	},
+	{
+		"I8", "whoever is throttled is quiet", "internal/github/gate.go",
+		"	if until.After(g.until) {", "	if false {", runner, "TestB50",
+	},
+	{
+		"I8", "attempts wait longer and longer", "controllers/runner/attempt.go",
+		"return min(firstBackoff<<min(l.runner.CurrentAttempt()-1, 10), lastBackoff)", "return 0", runner, "TestB28",
+	},
+	{
+		"I8", "in a degraded pool only the probe tries", "controllers/runner/attempt.go",
+		"if probes && !l.now.Before(circuit.ProbeAt.Time) {", "if true {", runner, "TestB28",
+	},
+	{
+		"I8", "an error of a list changes nothing", "internal/observe/lists.go",
+		"		s.nextAt = now.Add(max(l.interval, fault.RetryAfter(err, now, l.interval)))\n		return nil", "		s.nextAt = now.Add(max(l.interval, fault.RetryAfter(err, now, l.interval)))\n		s.items = nil",
+		"./internal/observe", "TestAnErrorLeavesWhatIsKnown",
+	},
+}
