@@ -353,3 +353,16 @@ func TestI5_ASandboxWhoseIDWasNotStoredEndsWithItsRunner(t *testing.T) {
 	w.Expect(w.runner()).To(BeNil())
 	w.Expect(w.outside()).To(Equal(nothing))
 }
+
+func TestB22_ASandboxWhoseIDWasNotStoredIsAdopted(t *testing.T) {
+	w := newWorld(t, runner.Hang)
+	w.launch()
+	id := w.status().SandboxID
+	r := w.runner()
+	r.Status = v1alpha1.RunnerStatus{Phase: v1alpha1.RunnerPending}
+	w.Expect(w.cluster.Status().Update(t.Context(), r)).To(Succeed())
+	w.pass(time.Second)
+	w.Expect(w.status().SandboxID).To(Equal(id))
+	w.Expect(w.modal.Sandboxes()).To(HaveLen(1))
+	w.Expect(w.outside()).To(Equal("1 sandboxes, 1 registrations"))
+}

@@ -39,7 +39,7 @@ var mutants = []mutant{
 	},
 	{
 		"I3", "a Runner has its finalizer from the start", "controllers/runnerpool/runners.go",
-		"Finalizers: []string{v1alpha1.RunnerFinalizer},", "", e2e, "TestB40_DeletingAPool",
+		"Finalizers: []string{v1alpha1.RunnerFinalizer},", "", e2e, "TestB30",
 	},
 	{
 		"I3", "what was begun is ended also when its Secret is gone", "internal/credentials/credentials.go",
@@ -67,7 +67,7 @@ var mutants = []mutant{
 	},
 	{
 		"I5", "the sandbox of an earlier try is adopted by its name", "controllers/runner/launch.go",
-		"	id, err := modal.Find(ctx, s.Name)\n	if err == nil {", "	id, err := modal.Find(ctx, s.Name)\n	if id == \"never\" {", e2e, "TestB22",
+		"	id, err := modal.Find(ctx, s.Name)\n	if err == nil {", "	id, err := \"\", error(&fault.Error{Class: fault.NotFound})\n	if err == nil {", runner, "TestB22",
 	},
 	{
 		"I5", "what has no stored ID is found by its name before the Runner goes", "controllers/runner/finalize.go",
