@@ -22,7 +22,7 @@ const (
 )
 
 // turnCircuit opens, keeps or closes the pool's circuit by what its Runners tell.
-func turnCircuit(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) {
+func turnCircuit(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, now time.Time) {
 	status := &pool.Status
 	for i := range runners {
 		if at := runners[i].Status.OnlineAt; at != nil && (status.LastOnline == nil || status.LastOnline.Before(at)) {
@@ -35,7 +35,7 @@ func turnCircuit(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) {
 	case open != nil && status.LastOnline != nil && !status.LastOnline.Before(&open.LastFailure.Time):
 		status.Circuit = nil
 	case open != nil && latest != nil && open.LastFailure.Time.Before(&latest.Status.LastFailure.Time):
-		wait := open.ProbeAt.Sub(open.LastFailure.Time.Time)
+		wait := max(firstProbe/2, open.ProbeAt.Sub(open.LastFailure.Time.Time))
 		if latest.Name == open.Probe {
 			wait = min(2*wait, lastProbe)
 		}
@@ -43,8 +43,12 @@ func turnCircuit(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) {
 	case open == nil && failures >= v1alpha1.MaxFailures:
 		status.Circuit = circuit(failures, latest.Status.LastFailure, firstProbe)
 	}
-	if status.Circuit != nil {
-		status.Circuit.Probe = probeOf(open, runners)
+	if c := status.Circuit; c != nil {
+		c.Probe = probeOf(open, runners)
+		if status.ObservedGeneration != pool.Generation && c.ProbeAt.After(now) {
+			// The operator has changed something: it may be what was wrong.
+			c.ProbeAt = metav1.NewTime(now)
+		}
 	}
 	setDegraded(pool)
 }

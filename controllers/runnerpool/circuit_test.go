@@ -54,7 +54,7 @@ func TestB28_TheCircuitOpensWhenAttemptsFailInARow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			pool := &v1alpha1.RunnerPool{}
-			turnCircuit(pool, test.runners)
+			turnCircuit(pool, test.runners, noon)
 			if got := pool.Status.Circuit != nil; got != test.open || degraded(pool) != test.open {
 				t.Errorf("open is %v, degraded %v", got, degraded(pool))
 			}
@@ -67,12 +67,12 @@ func TestB28_ProbesWaitLongerAndLonger(t *testing.T) {
 	runners := failing(at, 1, 1, 1, 1, 1, 1, 1, 1)
 	want := firstProbe
 	for range 8 {
-		turnCircuit(pool, runners)
+		turnCircuit(pool, runners, noon)
 		c := pool.Status.Circuit
 		if c == nil || c.Probe != "p-0" || c.ProbeAt.Sub(at) != want {
 			t.Fatalf("the circuit is %+v, with a wait of %v and not %v", c, c.ProbeAt.Sub(at), want)
 		}
-		turnCircuit(pool, runners)
+		turnCircuit(pool, runners, noon)
 		if again := pool.Status.Circuit; !again.ProbeAt.Equal(&c.ProbeAt) {
 			t.Fatal("looking again moved the probe")
 		}
@@ -85,10 +85,10 @@ func TestB28_ProbesWaitLongerAndLonger(t *testing.T) {
 func TestB28_FailuresOfOthersThanTheProbeDoNotMakeItWaitLonger(t *testing.T) {
 	pool := &v1alpha1.RunnerPool{}
 	runners := failing(noon, 3, 3)
-	turnCircuit(pool, runners)
+	turnCircuit(pool, runners, noon)
 	late := noon.Add(5 * time.Second)
 	runners[1].Status.LastFailure = &v1alpha1.AttemptFailure{Time: metav1.NewTime(late)}
-	turnCircuit(pool, runners)
+	turnCircuit(pool, runners, noon)
 	if wait := pool.Status.Circuit.ProbeAt.Sub(late); wait != firstProbe {
 		t.Errorf("the probe waits %v", wait)
 	}
@@ -96,25 +96,36 @@ func TestB28_FailuresOfOthersThanTheProbeDoNotMakeItWaitLonger(t *testing.T) {
 
 func TestB28_TheCircuitClosesWhenARunnerComesOnlineAndStaysOpenOtherwise(t *testing.T) {
 	pool := &v1alpha1.RunnerPool{}
-	turnCircuit(pool, failing(noon, 5))
+	turnCircuit(pool, failing(noon, 5), noon)
 	// The Runners may go with the demand: that heals nothing.
-	turnCircuit(pool, nil)
+	turnCircuit(pool, nil, noon)
 	if pool.Status.Circuit == nil || pool.Status.Circuit.Probe != "" {
 		t.Fatalf("without Runners the circuit is %+v", pool.Status.Circuit)
 	}
 	fresh := failing(noon, 0)
-	turnCircuit(pool, fresh)
+	turnCircuit(pool, fresh, noon)
 	if pool.Status.Circuit == nil || pool.Status.Circuit.Probe != "p-0" {
 		t.Fatalf("with a fresh Runner the circuit is %+v", pool.Status.Circuit)
 	}
 	// The probe keeps its role while its sandbox starts.
 	fresh[0].Status.SandboxID = "sb-1"
-	turnCircuit(pool, append(fresh, failing(noon, 0, 0)[1]))
+	turnCircuit(pool, append(fresh, failing(noon, 0, 0)[1]), noon)
 	if pool.Status.Circuit.Probe != "p-0" {
 		t.Fatalf("while it starts the probe is %q", pool.Status.Circuit.Probe)
 	}
-	turnCircuit(pool, []v1alpha1.Runner{online(noon.Add(time.Minute))})
+	turnCircuit(pool, []v1alpha1.Runner{online(noon.Add(time.Minute))}, noon)
 	if pool.Status.Circuit != nil || degraded(pool) {
 		t.Error("it did not close")
+	}
+}
+
+func TestB28_AChangedSpecIsTriedAtOnce(t *testing.T) {
+	pool := &v1alpha1.RunnerPool{ObjectMeta: metav1.ObjectMeta{Generation: 1}, Status: v1alpha1.RunnerPoolStatus{ObservedGeneration: 1}}
+	runners := failing(noon, 5)
+	turnCircuit(pool, runners, noon)
+	pool.Generation = 2
+	turnCircuit(pool, runners, noon.Add(time.Second))
+	if at := pool.Status.Circuit.ProbeAt; !at.Equal(&metav1.Time{Time: noon.Add(time.Second)}) {
+		t.Errorf("the probe is at %v", at)
 	}
 }

@@ -112,7 +112,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // serve the pool's jobs, and say when to look again.
 func (r *Reconciler) serve(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) (time.Time, error) {
 	recheck := r.checkPool(ctx, pool, runners)
-	turnCircuit(pool, runners)
+	turnCircuit(pool, runners, r.Clock.Now())
 	summarize(pool)
 	s, err := r.situationOf(ctx, pool, runners)
 	if err != nil {

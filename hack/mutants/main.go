@@ -22,8 +22,9 @@ func main() {
 	out := flag.String("out", "out/mutants.md", "File for the table.")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *only, *out); err != nil {
+	err := run(ctx, *only, *out)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}

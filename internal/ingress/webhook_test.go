@@ -42,7 +42,7 @@ func TestADeliveryThatCannotBeStoredIsRefusedSoThatGitHubShowsIt(t *testing.T) {
 			},
 		}).
 		WithIndex(&v1alpha1.WorkflowJob{}, jobIndex, func(o client.Object) []string { return []string{o.GetName()} }).
-		WithIndex(&v1alpha1.Runner{}, runnerIndex, func(o client.Object) []string { return nil }).
+		WithIndex(&v1alpha1.Runner{}, runnerIndex, func(client.Object) []string { return nil }).
 		WithInterceptorFuncs(interceptor.Funcs{Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			if away != nil {
 				return away
