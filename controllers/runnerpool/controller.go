@@ -53,8 +53,7 @@ type Reconciler struct {
 
 // SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
-	r.wake = make(chan event.TypedGenericEvent[types.NamespacedName], 64)
-	r.checks, r.images = newChecks(), newImages(r.Clock, r.wake)
+	r.prepare()
 	if err := IndexJobs(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -66,6 +65,11 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
 		WatchesRawSource(source.TypedChannel(r.wake, handler.TypedEnqueueRequestsFromMapFunc(observe.Request))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
+}
+
+func (r *Reconciler) prepare() {
+	r.wake = make(chan event.TypedGenericEvent[types.NamespacedName], 64)
+	r.checks, r.images = newChecks(), newImages(r.Clock, r.wake)
 }
 
 func poolOfJob(_ context.Context, object client.Object) []ctrl.Request {
