@@ -16,7 +16,6 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
-	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
 )
@@ -85,29 +84,57 @@ func (s *Sweeper) Sweep(ctx context.Context) {
 		log.FromContext(ctx).Error(err, "could not list Runners")
 		return
 	}
-	now := s.Clock.Now()
+	s.removeAll(ctx, append(s.registrations(places, owned), s.sandboxes(places, owned)...))
+	s.seen.forget(s.Clock.Now().Add(-forgetAfter))
+}
+
+// registrations that are due to be removed.
+func (s *Sweeper) registrations(places []place, owned map[string]bool) []orphan {
 	var due []orphan
 	for _, p := range places {
-		registrations, at := s.Registrations.Latest(p.Registrations())
-		for name := range registrations {
-			key := key(kindRegistration, p.Registrations(), name)
+		listed, at := s.Registrations.Latest(p.Registrations())
+		for name := range listed {
+			key := "registration " + name + " at " + p.Registrations()
 			if s.isOrphan(name, owned) && s.seen.due(key, at, s.Grace) {
 				due = append(due, orphan{key: key, kind: kindRegistration, name: name, place: p})
 			}
 		}
-		sandboxes, at := s.SandboxLists.Latest(p.Sandboxes())
-		for id, sandbox := range sandboxes {
-			key := key(kindSandbox, p.Sandboxes(), id)
-			if s.isOrphan(sandbox.Name, owned) && s.seen.due(key, at, s.Grace) {
-				due = append(due, orphan{key: key, kind: kindSandbox, name: sandbox.Name, id: id, place: p})
-			}
-		}
 	}
-	s.seen.forget(now.Add(-forgetAfter))
-	s.removeAll(ctx, due)
+	return due
 }
 
-func key(kind, source, item string) string { return kind + " " + item + " at " + source }
+// sandboxes that are due to be removed, each with the place where a runner of its name is registered, if it is anywhere:
+// pools of several scopes may share a Modal app, and only there GitHub says whether the runner has a job.
+func (s *Sweeper) sandboxes(places []place, owned map[string]bool) []orphan {
+	registered := map[string]place{}
+	for _, p := range places {
+		listed, _ := s.Registrations.Latest(p.Registrations())
+		for name := range listed {
+			registered[name] = p
+		}
+	}
+	var due []orphan
+	looked := map[string]bool{}
+	for _, p := range places {
+		listed, at := s.SandboxLists.Latest(p.Sandboxes())
+		if looked[p.Sandboxes()] {
+			continue
+		}
+		looked[p.Sandboxes()] = true
+		for id, sandbox := range listed {
+			key := "sandbox " + id + " at " + p.Sandboxes()
+			if !s.isOrphan(sandbox.Name, owned) || !s.seen.due(key, at, s.Grace) {
+				continue
+			}
+			o := orphan{key: key, kind: kindSandbox, name: sandbox.Name, id: id, place: p}
+			if at, ok := registered[sandbox.Name]; ok {
+				o.place.Scope, o.place.GitHub = at.Scope, at.GitHub
+			}
+			due = append(due, o)
+		}
+	}
+	return due
+}
 
 // isOrphan says whether a name was given by this controller to what no Runner has now.
 func (s *Sweeper) isOrphan(name string, owned map[string]bool) bool {
@@ -246,9 +273,6 @@ func (s *Sweeper) remove(ctx context.Context, o orphan) (bool, error) {
 	if o.kind == kindRegistration {
 		return true, nil
 	}
-	if busy := s.busyElsewhere(o.name); busy {
-		return false, nil
-	}
 	modal, err := s.ModalAt(ctx, o.place.Place)
 	if err != nil {
 		return false, err
@@ -257,9 +281,4 @@ func (s *Sweeper) remove(ctx context.Context, o orphan) (bool, error) {
 		return false, fmt.Errorf("terminating: %w", err)
 	}
 	return true, nil
-}
-
-// busyElsewhere says whether any list has the runner as busy: pools of several scopes may share a Modal app.
-func (s *Sweeper) busyElsewhere(name string) bool {
-	return s.Registrations.Any(func(item string, state github.Runner) bool { return item == name && state.Busy })
 }

@@ -70,6 +70,7 @@ func (l *life) force(ctx context.Context) error {
 		if l.status().EndedAt == nil {
 			l.status().EndedAt = l.timestamp()
 		}
+		l.warn("ForceDeleted", "the sandbox was terminated, whatever ran in it")
 	}
 	if l.now.After(l.status().EndedAt.Add(forcedGrace)) {
 		l.warn("LetGo", "removed by force; GitHub still had its runner %s", l.runner.OutsideName())

@@ -249,6 +249,7 @@ func TestB40_ForcedDeletionEndsABusySandboxAndWaitsForGitHubButNotForEver(t *tes
 	w.Expect(w.outside()).To(Equal("0 sandboxes, 1 registrations"))
 	w.Expect(w.result.RequeueAfter).To(Equal(busyWait))
 	w.Expect(w.runner().Dead()).To(BeTrue())
+	w.Expect(w.events.Events).To(Receive(ContainSubstring("ForceDeleted")))
 	// GitHub never gives it up.
 	w.github.Inject(githubsim.Fault{Method: http.MethodDelete, Status: http.StatusUnprocessableEntity})
 	w.pass(forcedGrace - time.Second)

@@ -133,20 +133,6 @@ func (l *Lists[T]) drop(key string, s *source[T]) {
 	}
 }
 
-// Any says whether the latest list of any source has an item that fits.
-func (l *Lists[T]) Any(fits func(item string, state T) bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range l.sources {
-		for item, state := range s.items {
-			if fits(item, state) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // Latest list of a source, which must not be changed, and when it was begun: zero when there was none yet.
 func (l *Lists[T]) Latest(sourceKey string) (items map[string]T, listedAt time.Time) {
 	l.mu.Lock()
