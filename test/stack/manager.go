@@ -3,8 +3,10 @@ package stack
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -170,13 +172,34 @@ func (m *Manager) Stop() {
 	_ = os.RemoveAll(m.folder)
 }
 
+// firstPort and lastPort bound the managers' ports: below those that the kernel gives to outgoing connections, which could
+// otherwise take a manager's port while it is restarted.
+const (
+	firstPort = 15000
+	lastPort  = 31000
+)
+
+var ports = struct {
+	sync.Mutex
+	given map[int]bool
+}{given: map[int]bool{}}
+
 func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	ports.Lock()
+	defer ports.Unlock()
+	for range lastPort - firstPort {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		if ports.given[port] {
+			continue
+		}
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		ports.given[port] = true
+		return listener.Addr().String(), listener.Close()
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String(), nil
+	return "", errors.New("no port is free")
 }
 
 type safeBuffer struct {
