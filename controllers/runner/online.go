@@ -26,7 +26,9 @@ func (l *life) online(ctx context.Context) error {
 	if (busy || listed && seen.Online) && s.OnlineAt == nil {
 		s.OnlineAt = l.timestamp()
 		l.isOnline()
-		metrics.RunnerOnline(l.now.Sub(s.LaunchedAt.Time))
+		if s.LaunchedAt != nil {
+			metrics.RunnerOnline(l.now.Sub(s.LaunchedAt.Time))
+		}
 	}
 	if busy && s.BusyAt == nil {
 		s.BusyAt = l.timestamp()

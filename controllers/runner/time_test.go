@@ -367,3 +367,21 @@ func TestB22_ASandboxWhoseIDWasNotStoredIsAdopted(t *testing.T) {
 	w.Expect(w.modal.Sandboxes()).To(HaveLen(1))
 	w.Expect(w.outside()).To(Equal("1 sandboxes, 1 registrations"))
 }
+
+// The same, with a job that became known in between and a sandbox that takes its time to die.
+func TestI5_ABusySandboxWhoseIDWasNotStoredEndsWithItsRunner(t *testing.T) {
+	w := newWorld(t, runner.Hang)
+	w.launch()
+	name := w.status().Name
+	r := w.runner()
+	r.Status = v1alpha1.RunnerStatus{Phase: v1alpha1.RunnerPending, Name: name}
+	w.Expect(w.cluster.Status().Update(t.Context(), r)).To(Succeed())
+	w.storeJob(v1alpha1.JobCompleted, "success")
+	w.delete()
+	w.modal.Faults().Add(modalsim.Fault{Method: "SandboxTerminate", Times: 1, Code: codes.NotFound})
+	w.pass(time.Second)
+	w.Expect(w.status().SandboxID).NotTo(BeEmpty())
+	w.pass(time.Second)
+	w.Expect(w.runner()).To(BeNil())
+	w.Expect(w.outside()).To(Equal(nothing))
+}
