@@ -38,11 +38,11 @@ func TestB23_OnlyAListMadeAfterTheTimeoutCounts(t *testing.T) {
 	w := newWorld(t, runner.Hang)
 	w.launch()
 	w.pass(listInterval)
-	w.github.Inject(githubsim.Fault{Method: http.MethodGet, Path: listPath, Status: http.StatusBadGateway})
+	w.GitHub.Inject(githubsim.Fault{Method: http.MethodGet, Path: listPath, Status: http.StatusBadGateway})
 	w.pass(time.Hour)
 	w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerStarting))
 	w.Expect(w.result.RequeueAfter).To(Equal(listWait))
-	w.github.ClearFaults()
+	w.GitHub.ClearFaults()
 	w.pass(time.Minute)
 	w.Expect(w.failure()).To(Equal(v1alpha1.ReasonStartupTimeout))
 }
@@ -52,21 +52,21 @@ func TestB28_AttemptsWaitLongerAndLonger(t *testing.T) {
 	wait := 10 * time.Second
 	for attempt := int32(1); attempt <= v1alpha1.MaxAttempts; attempt++ {
 		w.launch()
-		w.Eventually(func() int { return len(w.modal.Alive(nil)) }).Should(BeZero())
+		w.Eventually(func() int { return len(w.Modal.Alive(nil)) }).Should(BeZero())
 		w.pass(listInterval)
 		w.Expect(w.failure()).To(Equal(v1alpha1.ReasonRunnerCrashed))
 		w.Expect(w.result.RequeueAfter).To(Equal(wait), "after attempt %d", attempt)
 		w.pass(wait - time.Second)
 		w.Expect(w.status().Attempt).To(Equal(attempt + 1))
 		w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerPending))
-		w.clock.Step(time.Second)
+		w.Clock.Step(time.Second)
 		wait = min(2*wait, 5*time.Minute)
 	}
 	w.pass(time.Hour)
 	w.Expect(w.status().SandboxID).To(BeEmpty())
 	w.Expect(w.status().Conditions).To(ContainElement(And(HaveField("Type", v1alpha1.ConditionLaunched),
 		HaveField("Reason", v1alpha1.ReasonAttemptsExhausted), HaveField("Message", ContainSubstring("exit code 1")))))
-	w.Expect(w.modal.Sandboxes()).To(HaveLen(v1alpha1.MaxAttempts))
+	w.Expect(w.Modal.Sandboxes()).To(HaveLen(v1alpha1.MaxAttempts))
 }
 
 func TestB28_InADegradedPoolOnlyTheProbeTriesAndNotBeforeItsTime(t *testing.T) {
@@ -77,12 +77,12 @@ func TestB28_InADegradedPoolOnlyTheProbeTriesAndNotBeforeItsTime(t *testing.T) {
 	w.pass(time.Hour)
 	w.Expect(w.status().SandboxID).To(BeEmpty())
 	w.Expect(w.status().Conditions).To(ContainElement(And(HaveField("Reason", v1alpha1.ReasonPoolDegraded), HaveField("Message", ContainSubstring("it crashed")))))
-	circuit.Probe, circuit.ProbeAt = "p-0", metav1.NewTime(w.clock.Now().Add(time.Minute))
+	circuit.Probe, circuit.ProbeAt = "p-0", metav1.NewTime(w.Clock.Now().Add(time.Minute))
 	w.setCircuit(circuit)
 	w.reconcile()
 	w.Expect(w.status().SandboxID).To(BeEmpty())
 	w.Expect(w.result.RequeueAfter).To(Equal(time.Minute))
-	w.clock.Step(time.Minute)
+	w.Clock.Step(time.Minute)
 	w.launch()
 }
 
@@ -96,7 +96,7 @@ func (w *world) setCircuit(circuit *v1alpha1.Circuit) {
 func TestB24_ARunnerThatGitHubForgotIsReplacedAfterTheGrace(t *testing.T) {
 	w := newWorld(t, "")
 	w.online()
-	w.github.ForgetRunner(w.github.Runners()[0].ID)
+	w.GitHub.ForgetRunner(w.GitHub.Runners()[0].ID)
 	w.pass(listInterval)
 	w.Expect(w.status().Conditions).To(ContainElement(And(HaveField("Type", v1alpha1.ConditionOnline), HaveField("Reason", v1alpha1.ReasonRunnerGone))))
 	w.Expect(w.result.RequeueAfter).To(Equal(goneGrace))
@@ -111,13 +111,13 @@ func TestB24_ARunnerThatGitHubForgotIsReplacedAfterTheGrace(t *testing.T) {
 func TestB44_AListThatIsEmptyByMistakeKillsNobody(t *testing.T) {
 	w := newWorld(t, "")
 	w.online()
-	w.github.Inject(githubsim.Fault{Method: http.MethodGet, Path: listPath, Status: http.StatusOK, Body: `{"total_count":0,"runners":[]}`})
+	w.GitHub.Inject(githubsim.Fault{Method: http.MethodGet, Path: listPath, Status: http.StatusOK, Body: `{"total_count":0,"runners":[]}`})
 	for range 20 {
 		w.pass(listInterval)
 	}
 	w.Expect(w.failure()).To(BeEmpty())
 	w.Expect(w.outside()).To(Equal("1 sandboxes, 1 registrations"))
-	w.github.ClearFaults()
+	w.GitHub.ClearFaults()
 	w.pass(listInterval)
 	w.Expect(w.status().Conditions).To(ContainElement(And(HaveField("Type", v1alpha1.ConditionOnline), HaveField("Status", metav1.ConditionTrue))))
 }
@@ -125,7 +125,7 @@ func TestB44_AListThatIsEmptyByMistakeKillsNobody(t *testing.T) {
 func TestB24_ARunnerThatIsOfflineBeyondTheGraceIsReplaced(t *testing.T) {
 	w := newWorld(t, runner.Freeze)
 	w.launch()
-	w.Eventually(func() bool { return w.github.Runners()[0].Online }).Should(BeTrue())
+	w.Eventually(func() bool { return w.GitHub.Runners()[0].Online }).Should(BeTrue())
 	// The list is made within the time in which GitHub takes a silent runner for online.
 	w.pass(8 * time.Second)
 	w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerIdle))
@@ -156,7 +156,7 @@ func TestB25_ASandboxMayOutliveItsJobForTheGrace(t *testing.T) {
 func TestARunnerThatEndedWellWaitsForItsJobToBeTold(t *testing.T) {
 	w := newWorld(t, runner.Quit)
 	w.launch()
-	w.Eventually(func() int { return len(w.modal.Alive(nil)) }).Should(BeZero())
+	w.Eventually(func() int { return len(w.Modal.Alive(nil)) }).Should(BeZero())
 	w.pass(listInterval)
 	w.Expect(w.result.RequeueAfter).To(Equal(explainWait))
 	w.Expect(w.explained).To(BeNumerically(">", 0))
@@ -184,12 +184,12 @@ func TestB27_ADeathAtWorkIsExplained(t *testing.T) {
 		t.Run(reason, func(t *testing.T) {
 			w := newWorld(t, "")
 			w.online()
-			job := w.github.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
-			w.Eventually(func() string { j, _ := w.github.Job(job); return j.Status }).Should(Equal("in_progress"))
+			job := w.GitHub.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
+			w.Eventually(func() string { j, _ := w.GitHub.Job(job); return j.Status }).Should(Equal("in_progress"))
 			w.storeJob(v1alpha1.JobInProgress, "")
 			w.pass(listInterval)
 			w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerRunning))
-			w.Expect(w.modal.Finish(w.status().SandboxID, end.status, end.code, end.exception)).To(BeTrue())
+			w.Expect(w.Modal.Finish(w.status().SandboxID, end.status, end.code, end.exception)).To(BeTrue())
 			w.pass(listInterval)
 			w.Expect(w.status()).To(And(HaveField("Phase", v1alpha1.RunnerFailed), HaveField("LastFailure.Reason", reason),
 				HaveField("LastFailure.Message", ContainSubstring(end.exception)), HaveField("LastFailure.Log", ContainSubstring("Running job: build"))))
@@ -198,8 +198,8 @@ func TestB27_ADeathAtWorkIsExplained(t *testing.T) {
 			w.Expect(w.runner().Dead()).To(BeTrue())
 			w.Expect(w.result.RequeueAfter).To(Equal(busyWait))
 			// GitHub gives up the job in its own time, and with it the registration.
-			w.clock.Step(11 * time.Minute)
-			w.Eventually(func() string { j, _ := w.github.Job(job); return j.Conclusion }).Should(Equal("failure"))
+			w.Clock.Step(11 * time.Minute)
+			w.Eventually(func() string { j, _ := w.GitHub.Job(job); return j.Conclusion }).Should(Equal("failure"))
 			w.storeJob(v1alpha1.JobCompleted, "failure")
 			w.pass(listInterval)
 			w.Expect(w.runner()).To(BeNil())
@@ -212,7 +212,7 @@ func TestTheLastWordsOfASandboxAreKeptWithoutSecrets(t *testing.T) {
 	w := newWorld(t, runner.Crash)
 	w.says = "MODAL_TOKEN_SECRET=hunter2hunter2"
 	w.launch()
-	w.Eventually(func() int { return len(w.modal.Alive(nil)) }).Should(BeZero())
+	w.Eventually(func() int { return len(w.Modal.Alive(nil)) }).Should(BeZero())
 	w.pass(listInterval)
 	w.Expect(w.status().LastFailure.Log).To(And(ContainSubstring("Segmentation fault"), ContainSubstring("MODAL_TOKEN_SECRET"),
 		Not(ContainSubstring("hunter2"))))
@@ -221,8 +221,8 @@ func TestTheLastWordsOfASandboxAreKeptWithoutSecrets(t *testing.T) {
 func TestB40_ABusyRunnerIsAskedForAgainUntilItsJobIsOver(t *testing.T) {
 	w := newWorld(t, "")
 	w.online()
-	job := w.github.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
-	w.Eventually(func() string { j, _ := w.github.Job(job); return j.Status }).Should(Equal("in_progress"))
+	job := w.GitHub.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
+	w.Eventually(func() string { j, _ := w.GitHub.Job(job); return j.Status }).Should(Equal("in_progress"))
 	w.delete()
 	for range 4 {
 		w.pass(busyWait)
@@ -230,7 +230,7 @@ func TestB40_ABusyRunnerIsAskedForAgainUntilItsJobIsOver(t *testing.T) {
 		w.Expect(w.result.RequeueAfter).To(Equal(busyWait))
 	}
 	w.Expect(w.outside()).To(Equal("1 sandboxes, 1 registrations"))
-	w.Expect(w.github.CompleteJob(job, "success")).To(Succeed())
+	w.Expect(w.GitHub.CompleteJob(job, "success")).To(Succeed())
 	w.pass(busyWait)
 	w.Expect(w.runner()).To(BeNil())
 	w.Expect(w.outside()).To(Equal(nothing))
@@ -239,8 +239,8 @@ func TestB40_ABusyRunnerIsAskedForAgainUntilItsJobIsOver(t *testing.T) {
 func TestB40_ForcedDeletionEndsABusySandboxAndWaitsForGitHubButNotForEver(t *testing.T) {
 	w := newWorld(t, "")
 	w.online()
-	job := w.github.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
-	w.Eventually(func() string { j, _ := w.github.Job(job); return j.Status }).Should(Equal("in_progress"))
+	job := w.GitHub.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
+	w.Eventually(func() string { j, _ := w.GitHub.Job(job); return j.Status }).Should(Equal("in_progress"))
 	r := w.runner()
 	r.Annotations = map[string]string{v1alpha1.ForceDelete: "true"}
 	w.Expect(w.cluster.Update(t.Context(), r)).To(Succeed())
@@ -251,7 +251,7 @@ func TestB40_ForcedDeletionEndsABusySandboxAndWaitsForGitHubButNotForEver(t *tes
 	w.Expect(w.runner().Dead()).To(BeTrue())
 	w.Expect(w.events.Events).To(Receive(ContainSubstring("ForceDeleted")))
 	// GitHub never gives it up.
-	w.github.Inject(githubsim.Fault{Method: http.MethodDelete, Status: http.StatusUnprocessableEntity})
+	w.GitHub.Inject(githubsim.Fault{Method: http.MethodDelete, Status: http.StatusUnprocessableEntity})
 	w.pass(forcedGrace - time.Second)
 	w.Expect(w.runner()).NotTo(BeNil())
 	w.pass(2 * time.Second)
@@ -264,11 +264,11 @@ func TestB41_TheFinalizerLetsGoAfterTheSandboxsOwnTimeout(t *testing.T) {
 	w.online()
 	launched := w.status().LaunchedAt.Time
 	w.delete()
-	refuse := w.modal.Faults().Add(modalsim.Fault{Method: "SandboxWait", Code: codes.PermissionDenied})
+	refuse := w.Modal.Faults().Add(modalsim.Fault{Method: "SandboxWait", Code: codes.PermissionDenied})
 	defer refuse.Remove()
 	w.reconcile()
 	w.Expect(w.result.RequeueAfter).To(BeNumerically(">=", firstRetry))
-	w.clock.SetTime(launched.Add(6*time.Hour + letGoMargin))
+	w.Clock.SetTime(launched.Add(6*time.Hour + letGoMargin))
 	w.reconcile()
 	w.Expect(w.runner()).NotTo(BeNil())
 	w.pass(2 * time.Second)
@@ -291,7 +291,7 @@ func TestASandboxThatIsDyingIsLookedAtAgain(t *testing.T) {
 	w.launch()
 	w.delete()
 	// Modal says yes to the termination, and takes its time.
-	slow := w.modal.Faults().Add(modalsim.Fault{Method: "SandboxTerminate", Times: 1, Code: codes.NotFound})
+	slow := w.Modal.Faults().Add(modalsim.Fault{Method: "SandboxTerminate", Times: 1, Code: codes.NotFound})
 	w.reconcile()
 	w.Expect(slow.Hits()).To(Equal(1))
 	w.Expect(w.result.RequeueAfter).To(Equal(dyingWait))
@@ -301,21 +301,21 @@ func TestASandboxThatIsDyingIsLookedAtAgain(t *testing.T) {
 
 func TestB50_WhoeverIsThrottledComesBackWhenToldAndNotAllAtOnce(t *testing.T) {
 	w := newWorld(t, "")
-	w.github.Inject(githubsim.Fault{Method: http.MethodPost, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"60"}}})
+	w.GitHub.Inject(githubsim.Fault{Method: http.MethodPost, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"60"}}})
 	w.reconcile()
 	w.Expect(w.result.RequeueAfter).To(And(BeNumerically(">=", time.Minute), BeNumerically("<=", time.Minute+12*time.Second)))
 	w.Expect(w.status().Conditions).To(ContainElement(HaveField("Reason", v1alpha1.ReasonThrottled)))
-	asked := w.github.FaultHits()[""]
+	asked := w.GitHub.FaultHits()[""]
 	w.pass(30 * time.Second)
-	w.Expect(w.github.FaultHits()[""]).To(Equal(asked), "it asked while it was told to wait")
-	w.github.ClearFaults()
-	w.clock.Step(time.Minute)
+	w.Expect(w.GitHub.FaultHits()[""]).To(Equal(asked), "it asked while it was told to wait")
+	w.GitHub.ClearFaults()
+	w.Clock.Step(time.Minute)
 	w.launch()
 }
 
 func TestRetriesAfterFailedCallsWaitLongerAndLonger(t *testing.T) {
 	w := newWorld(t, "")
-	w.github.Inject(githubsim.Fault{Method: http.MethodPost, Status: http.StatusBadGateway})
+	w.GitHub.Inject(githubsim.Fault{Method: http.MethodPost, Status: http.StatusBadGateway})
 	longest := time.Duration(0)
 	for range 12 {
 		w.pass(longest)
@@ -328,7 +328,7 @@ func TestRetriesAfterFailedCallsWaitLongerAndLonger(t *testing.T) {
 func TestI1_TheNextSandboxWaitsForTheOldOnesDeath(t *testing.T) {
 	w := newWorld(t, runner.Hang)
 	w.launch()
-	lost := w.modal.Faults().Add(modalsim.Fault{Method: "SandboxTerminate", Code: codes.NotFound})
+	lost := w.Modal.Faults().Add(modalsim.Fault{Method: "SandboxTerminate", Code: codes.NotFound})
 	w.pass(5*time.Minute + listInterval)
 	for range 5 {
 		w.pass(listInterval)
@@ -338,7 +338,7 @@ func TestI1_TheNextSandboxWaitsForTheOldOnesDeath(t *testing.T) {
 	w.pass(listInterval)
 	w.Expect(w.failure()).To(Equal(v1alpha1.ReasonStartupTimeout))
 	w.pass(time.Minute)
-	w.Expect(w.modal.Peak("")).To(Equal(1))
+	w.Expect(w.Modal.Peak("")).To(Equal(1))
 }
 
 // The controller died between the sandbox's creation and the storing of its ID, and the Runner was deleted meanwhile.
@@ -364,7 +364,7 @@ func TestB22_ASandboxWhoseIDWasNotStoredIsAdopted(t *testing.T) {
 	w.Expect(w.cluster.Status().Update(t.Context(), r)).To(Succeed())
 	w.pass(time.Second)
 	w.Expect(w.status().SandboxID).To(Equal(id))
-	w.Expect(w.modal.Sandboxes()).To(HaveLen(1))
+	w.Expect(w.Modal.Sandboxes()).To(HaveLen(1))
 	w.Expect(w.outside()).To(Equal("1 sandboxes, 1 registrations"))
 }
 
@@ -378,7 +378,7 @@ func TestI5_ABusySandboxWhoseIDWasNotStoredEndsWithItsRunner(t *testing.T) {
 	w.Expect(w.cluster.Status().Update(t.Context(), r)).To(Succeed())
 	w.storeJob(v1alpha1.JobCompleted, "success")
 	w.delete()
-	w.modal.Faults().Add(modalsim.Fault{Method: "SandboxTerminate", Times: 1, Code: codes.NotFound})
+	w.Modal.Faults().Add(modalsim.Fault{Method: "SandboxTerminate", Times: 1, Code: codes.NotFound})
 	w.pass(time.Second)
 	w.Expect(w.status().SandboxID).NotTo(BeEmpty())
 	w.pass(time.Second)

@@ -8,47 +8,36 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
-	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
-	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
-	"github.com/modalrunner/modal-runner-controller/internal/observe"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
-	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
 	"github.com/modalrunner/modal-runner-controller/simulators/runner"
+	"github.com/modalrunner/modal-runner-controller/test/simulated"
 )
 
 const (
-	repository   = "octo/widgets"
-	listInterval = 15 * time.Second
+	repository   = simulated.Repository
+	listInterval = simulated.ListInterval
 )
 
-var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+var noon = simulated.Noon
 
-// world of one Runner, in which time passes only when the test says so: both simulators and the reconciler live by the
-// same clock. The API server is controller-runtime's fake one, since what is tested is time; the tests in test/e2e have the
-// real one.
+// world of one Runner, in which time passes only when the test says so.
 type world struct {
 	*WithT
+	*simulated.World
 	t          *testing.T
-	clock      *clocktesting.FakeClock
 	cluster    client.Client
-	github     *githubsim.Server
-	modal      *modalsim.Server
 	reconciler *Reconciler
 	events     *events.FakeRecorder
 	key        types.NamespacedName
@@ -63,63 +52,35 @@ type world struct {
 func newWorld(t *testing.T, behaviour runner.Behaviour) *world {
 	t.Helper()
 	w := &world{
-		WithT: NewWithT(t), t: t, clock: clocktesting.NewFakeClock(noon), behaviour: behaviour,
-		key: types.NamespacedName{Namespace: "ci", Name: "p-0"}, events: events.NewFakeRecorder(1000),
+		WithT: NewWithT(t), t: t, behaviour: behaviour,
+		key: types.NamespacedName{Namespace: simulated.Namespace, Name: "p-0"}, events: events.NewFakeRecorder(1000),
 	}
 	w.SetDefaultEventuallyTimeout(10 * time.Second)
-	w.github = githubsim.New(githubsim.Options{Clock: w.clock, OfflineAfter: 10 * time.Second})
-	w.Expect(w.github.Start("127.0.0.1:0")).To(Succeed())
-	t.Cleanup(w.github.Close)
-	w.github.AddRepository(repository, true)
-	w.github.AddToken("token", repository)
-	w.modal = modalsim.New(modalsim.Options{Clock: w.clock, Run: func(ctx context.Context, c modalsim.Container) int {
-		_, _ = fmt.Fprintln(c.Stdout, w.says)
-		return runner.Run(ctx, runner.Config{Env: c.Env, Stdout: c.Stdout, Behaviour: w.behaviour})
-	}})
-	w.Expect(w.modal.Start("127.0.0.1:0")).To(Succeed())
-	t.Cleanup(w.modal.Close)
-	w.modal.AddToken("ak-test", "as-test")
-	t.Setenv("MODAL_SERVER_URL", w.modal.URL())
-	w.build()
-	return w
-}
-
-func (w *world) build() {
-	scheme := runtime.NewScheme()
-	w.Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	w.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	w.cluster = fake.NewClientBuilder().WithScheme(scheme).
-		WithStatusSubresource(&v1alpha1.Runner{}, &v1alpha1.RunnerPool{}).
+	w.World = simulated.New(t, githubsim.Options{OfflineAfter: 10 * time.Second}, modalsim.Options{
+		Run: func(ctx context.Context, c modalsim.Container) int {
+			_, _ = fmt.Fprintln(c.Stdout, w.says)
+			return runner.Run(ctx, runner.Config{Env: c.Env, Stdout: c.Stdout, Behaviour: w.behaviour})
+		},
+	})
+	w.cluster = w.Cluster().
 		WithIndex(&v1alpha1.Runner{}, namesIndex, func(o client.Object) []string { return names(o.(*v1alpha1.Runner)) }).
 		WithIndex(&v1alpha1.WorkflowJob{}, runnerNameIndex, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.WorkflowJob).Status.RunnerName}
 		}).
 		Build()
-	for name, data := range map[string]map[string][]byte{
-		"github": {"github_token": []byte("token")}, "modal": {"token_id": []byte("ak-test"), "token_secret": []byte("as-test")},
-	} {
-		w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: name}, Data: data})
-	}
-	secrets := credentials.NewStore(w.cluster, w.clock, 10*time.Second)
-	providers, err := modal.NewProviders(secrets, w.clock)
-	w.Expect(err).NotTo(HaveOccurred())
-	w.t.Cleanup(providers.Close)
 	w.reconciler = &Reconciler{
-		Client: w.cluster, Clock: w.clock, Events: w.events, Explain: func(types.NamespacedName) { w.explained++ },
-		Outside: &observe.Outside{
-			GitHub: github.NewClients(secrets, w.clock, github.NewTransport()), Sandboxes: providers,
-			Registrations: observe.NewLists[github.Runner](listInterval, w.clock),
-			SandboxLists:  observe.NewLists[sandbox.Listed](listInterval, w.clock),
-		},
+		Client: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: w.events,
+		Explain: func(types.NamespacedName) { w.explained++ },
 	}
 	w.reconciler.prepare(8)
-	w.createPool(providers)
+	w.createPool(w.reconciler.Sandboxes)
+	return w
 }
 
 // createPool with an image, and the one Runner that the tests are about.
 func (w *world) createPool(providers sandbox.Providers) {
 	template := v1alpha1.RunnerTemplate{
-		GitHub: v1alpha1.GitHub{URL: w.github.URL(), SecretName: "github"},
+		GitHub: v1alpha1.GitHub{URL: w.GitHub.URL(), SecretName: "github"},
 		Modal:  v1alpha1.Modal{App: "test", SecretName: "modal"},
 		Image:  v1alpha1.Image{Base: "ubuntu:24.04", RunnerVersion: v1alpha1.RunnerVersionLatest},
 		Sandbox: v1alpha1.Sandbox{CPU: resource.MustParse("1"), Memory: resource.MustParse("1Gi"),
@@ -167,7 +128,7 @@ func (w *world) reconcile() {
 // pass lets time pass, has the lists made that are due, and reconciles.
 func (w *world) pass(d time.Duration) {
 	w.t.Helper()
-	w.clock.Step(d)
+	w.Clock.Step(d)
 	w.reconciler.Registrations.Refresh(w.t.Context())
 	w.reconciler.SandboxLists.Refresh(w.t.Context())
 	w.reconcile()
@@ -211,7 +172,7 @@ func (w *world) launch() {
 func (w *world) online() {
 	w.t.Helper()
 	w.launch()
-	w.Eventually(func() bool { return w.github.Runners()[0].Listening }).Should(BeTrue())
+	w.Eventually(func() bool { return w.GitHub.Runners()[0].Listening }).Should(BeTrue())
 	w.pass(listInterval)
 	w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerIdle))
 }
@@ -219,7 +180,7 @@ func (w *world) online() {
 // storeJob as ingress would after a sighting.
 func (w *world) storeJob(state v1alpha1.JobState, conclusion string) {
 	w.t.Helper()
-	now := metav1.NewTime(w.clock.Now())
+	now := metav1.NewTime(w.Clock.Now())
 	job := &v1alpha1.WorkflowJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "job-1"},
 		Spec:       v1alpha1.WorkflowJobSpec{PoolName: "p", ID: 1, Repository: repository, Name: "build", Labels: []string{"modal"}},
@@ -250,7 +211,7 @@ func (w *world) delete() {
 
 // outside says how many sandboxes and registrations there are.
 func (w *world) outside() string {
-	return fmt.Sprintf("%d sandboxes, %d registrations", len(w.modal.Alive(nil)), len(w.github.Runners()))
+	return fmt.Sprintf("%d sandboxes, %d registrations", len(w.Modal.Alive(nil)), len(w.GitHub.Runners()))
 }
 
 const nothing = "0 sandboxes, 0 registrations"

@@ -7,36 +7,26 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
-	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
-	"github.com/modalrunner/modal-runner-controller/internal/credentials"
-	"github.com/modalrunner/modal-runner-controller/internal/github"
-	"github.com/modalrunner/modal-runner-controller/internal/observe"
-	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
+	"github.com/modalrunner/modal-runner-controller/test/simulated"
 )
 
 // world of one pool, in which time passes only when the test says so.
 type world struct {
 	*WithT
+	*simulated.World
 	t          *testing.T
-	clock      *clocktesting.FakeClock
 	cluster    client.Client
-	github     *githubsim.Server
-	modal      *modalsim.Server
 	reconciler *Reconciler
 	key        types.NamespacedName
 	result     ctrl.Result
@@ -44,32 +34,16 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{WithT: NewWithT(t), t: t, clock: clocktesting.NewFakeClock(noon), key: types.NamespacedName{Namespace: "ci", Name: "p"}}
-	w.SetDefaultEventuallyTimeout(20 * time.Second)
-	w.github = githubsim.New(githubsim.Options{Clock: w.clock})
-	w.Expect(w.github.Start("127.0.0.1:0")).To(Succeed())
-	t.Cleanup(w.github.Close)
-	w.github.AddRepository("octo/widgets", true)
-	w.github.AddToken("token", "octo/widgets")
-	w.modal = modalsim.New(modalsim.Options{Clock: w.clock})
-	w.Expect(w.modal.Start("127.0.0.1:0")).To(Succeed())
-	t.Cleanup(w.modal.Close)
-	w.modal.AddToken("ak-test", "as-test")
-	t.Setenv("MODAL_SERVER_URL", w.modal.URL())
-	w.build()
-	return w
-}
-
-func (w *world) build() {
-	scheme := runtime.NewScheme()
-	w.Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	w.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	w := &world{
+		WithT: NewWithT(t), World: simulated.New(t, githubsim.Options{}, modalsim.Options{}), t: t,
+		key: types.NamespacedName{Namespace: simulated.Namespace, Name: "p"},
+	}
 	pool := &v1alpha1.RunnerPool{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "p", UID: "u", Generation: 1},
 		Spec: v1alpha1.RunnerPoolSpec{
-			Scope: v1alpha1.Scope{Repository: "octo/widgets"}, Labels: []v1alpha1.RunnerLabel{"modal"}, MaxConcurrency: 3,
+			Scope: v1alpha1.Scope{Repository: simulated.Repository}, Labels: []v1alpha1.RunnerLabel{"modal"}, MaxConcurrency: 3,
 			RunnerTemplate: v1alpha1.RunnerTemplate{
-				GitHub:  v1alpha1.GitHub{URL: w.github.URL(), SecretName: "github"},
+				GitHub:  v1alpha1.GitHub{URL: w.GitHub.URL(), SecretName: "github"},
 				Modal:   v1alpha1.Modal{App: "test", SecretName: "modal"},
 				Image:   v1alpha1.Image{Base: "ubuntu:24.04", RunnerVersion: v1alpha1.RunnerVersionLatest},
 				Sandbox: v1alpha1.Sandbox{CPU: resource.MustParse("1"), Memory: resource.MustParse("1Gi"), Timeout: metav1.Duration{Duration: 6 * time.Hour}},
@@ -82,21 +56,13 @@ func (w *world) build() {
 		}
 		return []string{o.(*v1alpha1.WorkflowJob).Spec.PoolName}
 	}
-	w.cluster = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.Runner{}, &v1alpha1.RunnerPool{}).
-		WithIndex(&v1alpha1.Runner{}, poolIndex, byPool).WithIndex(&v1alpha1.WorkflowJob{}, poolIndex, byPool).
-		WithObjects(pool,
-			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "github"}, Data: map[string][]byte{"github_token": []byte("token")}},
-			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "modal"}, Data: map[string][]byte{"token_id": []byte("ak-test"), "token_secret": []byte("as-test")}},
-		).Build()
-	secrets := credentials.NewStore(w.cluster, w.clock, time.Second)
-	providers, err := modal.NewProviders(secrets, w.clock)
-	w.Expect(err).NotTo(HaveOccurred())
-	w.t.Cleanup(providers.Close)
+	w.cluster = w.Cluster().WithObjects(pool).
+		WithIndex(&v1alpha1.Runner{}, poolIndex, byPool).WithIndex(&v1alpha1.WorkflowJob{}, poolIndex, byPool).Build()
 	w.reconciler = &Reconciler{
-		Client: w.cluster, Clock: w.clock, Events: events.NewFakeRecorder(1000), Installation: "0123abcd",
-		Outside: &observe.Outside{GitHub: github.NewClients(secrets, w.clock, github.NewTransport()), Sandboxes: providers},
+		Client: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: events.NewFakeRecorder(1000), Installation: "0123abcd",
 	}
 	w.reconciler.prepare()
+	return w
 }
 
 // reconcile until what was begun in the background has ended.
@@ -145,7 +111,7 @@ func (w *world) busy() bool {
 
 func (w *world) pass(d time.Duration) {
 	w.t.Helper()
-	w.clock.Step(d)
+	w.Clock.Step(d)
 	w.reconcile()
 }
 
@@ -161,7 +127,7 @@ func (w *world) reason(kind string) string {
 // asked is how often GitHub was asked for what is at a path.
 func (w *world) asked(path string) int {
 	count := 0
-	for request, n := range w.github.Requests() {
+	for request, n := range w.GitHub.Requests() {
 		if strings.Contains(request, path+" ") {
 			count += n
 		}
@@ -184,11 +150,11 @@ func TestAccessThatWorksIsCheckedAgainNowAndThen(t *testing.T) {
 func TestB51_AccessThatIsRefusedIsCheckedAgainSoon(t *testing.T) {
 	w := newWorld(t)
 	w.reconcile()
-	w.github.RevokeToken("token")
+	w.GitHub.RevokeToken(simulated.Token)
 	w.pass(recheckGood)
 	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonUnauthorized))
 	w.Expect(w.result.RequeueAfter).To(Equal(recheckBad))
-	w.github.AddToken("token", "octo/widgets")
+	w.GitHub.AddToken(simulated.Token, simulated.Organization)
 	w.pass(recheckBad - time.Second)
 	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonUnauthorized))
 	w.pass(time.Second)
@@ -198,33 +164,33 @@ func TestB51_AccessThatIsRefusedIsCheckedAgainSoon(t *testing.T) {
 func TestAnAnswerOrTwoThatAreLostAreNoOutage(t *testing.T) {
 	w := newWorld(t)
 	w.reconcile()
-	w.github.Inject(githubsim.Fault{Method: http.MethodGet, Status: http.StatusBadGateway})
+	w.GitHub.Inject(githubsim.Fault{Method: http.MethodGet, Status: http.StatusBadGateway})
 	w.pass(recheckGood)
 	for range toleratedFailures {
 		w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonReady))
 		w.pass(recheckBad)
 	}
 	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonUnreachable))
-	w.github.ClearFaults()
+	w.GitHub.ClearFaults()
 	w.pass(recheckBad)
 	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonReady))
 }
 
 func TestB29_ABuildThatFailsIsTriedAgainAfterLongerAndLongerWaits(t *testing.T) {
 	w := newWorld(t)
-	w.modal.FailBuilds("actions-runner", "E: Unable to locate package")
+	w.Modal.FailBuilds("actions-runner", "E: Unable to locate package")
 	w.reconcile()
 	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonBuildFailed))
 	wait := firstRebuild
 	for range 7 {
-		tried := w.modal.CallCount("ImageGetOrCreate")
+		tried := w.Modal.CallCount("ImageGetOrCreate")
 		w.pass(wait - time.Second)
-		w.Expect(w.modal.CallCount("ImageGetOrCreate")).To(Equal(tried), "within %v", wait)
+		w.Expect(w.Modal.CallCount("ImageGetOrCreate")).To(Equal(tried), "within %v", wait)
 		w.pass(time.Second)
-		w.Expect(w.modal.CallCount("ImageGetOrCreate")).To(BeNumerically(">", tried), "after %v", wait)
+		w.Expect(w.Modal.CallCount("ImageGetOrCreate")).To(BeNumerically(">", tried), "after %v", wait)
 		wait = min(2*wait, lastRebuild)
 	}
-	w.modal.MendBuilds()
+	w.Modal.MendBuilds()
 	w.pass(wait)
 	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonReady))
 }
