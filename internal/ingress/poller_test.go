@@ -1,0 +1,118 @@
+package ingress
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/lanes"
+	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
+	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
+	"github.com/modalrunner/modal-runner-controller/test/simulated"
+)
+
+// pollerWorld of one repository pool, in which time passes only when the test says so.
+type pollerWorld struct {
+	*WithT
+	*simulated.World
+	t       *testing.T
+	cluster client.Client
+	poller  *Poller
+	lanes   *lanes.Lanes
+	doubted int
+}
+
+const pollInterval = 30 * time.Second
+
+func newPollerWorld(t *testing.T) *pollerWorld {
+	t.Helper()
+	w := &pollerWorld{WithT: NewWithT(t), World: simulated.New(t, githubsim.Options{}, modalsim.Options{}), t: t, lanes: lanes.New(parallelPolls)}
+	w.cluster = w.Cluster().
+		WithObjects(&v1alpha1.RunnerPool{
+			ObjectMeta: metav1.ObjectMeta{Namespace: simulated.Namespace, Name: "p", UID: "u"},
+			Spec: v1alpha1.RunnerPoolSpec{
+				Scope: v1alpha1.Scope{Repository: simulated.Repository}, Labels: []v1alpha1.RunnerLabel{"modal"}, MaxConcurrency: 1,
+				RunnerTemplate: v1alpha1.RunnerTemplate{GitHub: v1alpha1.GitHub{URL: w.GitHub.URL(), SecretName: "github"}},
+			},
+		}).
+		WithIndex(&v1alpha1.WorkflowJob{}, jobIndex, func(o client.Object) []string { return []string{o.GetName()} }).
+		WithIndex(&v1alpha1.Runner{}, runnerIndex, func(client.Object) []string { return nil }).
+		Build()
+	w.poller = &Poller{
+		Client: w.cluster, GitHub: w.Outside(w.cluster).GitHub, Recorder: &Recorder{Client: w.cluster, Live: w.cluster}, Clock: w.Clock,
+		Interval: pollInterval, Doubt: func(types.NamespacedName) { w.doubted++ },
+		next: map[types.NamespacedName]time.Time{}, busy: map[types.NamespacedName]bool{},
+	}
+	return w
+}
+
+// poll what is due after a time, and say how many pools were.
+func (w *pollerWorld) poll(after time.Duration) int {
+	w.Clock.Step(after)
+	due := w.poller.due(w.t.Context(), w.lanes)
+	for _, pool := range due {
+		w.poller.pollOne(w.t.Context(), pool)
+		w.lanes.Leave(laneOf(&pool))
+	}
+	return len(due)
+}
+
+func (w *pollerWorld) jobs() []v1alpha1.WorkflowJob {
+	w.t.Helper()
+	var jobs v1alpha1.WorkflowJobList
+	w.Expect(w.cluster.List(w.t.Context(), &jobs)).To(Succeed())
+	return jobs.Items
+}
+
+func TestB05_TheQueueIsPolledEveryInterval(t *testing.T) {
+	w := newPollerWorld(t)
+	w.Expect(w.poll(0)).To(Equal(1))
+	w.GitHub.AddQueuedJob(simulated.Repository, "build", []string{"modal"})
+	w.Expect(w.poll(pollInterval - time.Second)).To(BeZero())
+	w.Expect(w.jobs()).To(BeEmpty())
+	w.Expect(w.poll(time.Second)).To(Equal(1))
+	w.Expect(w.jobs()).To(HaveLen(1))
+}
+
+func TestAPollThatIsAskedForComesSoonButNotAtOnce(t *testing.T) {
+	w := newPollerWorld(t)
+	w.poll(0)
+	for range 100 {
+		w.poller.Kick(types.NamespacedName{Namespace: simulated.Namespace, Name: "p"})
+	}
+	w.Expect(w.poll(kickWait - time.Millisecond)).To(BeZero())
+	w.Expect(w.poll(time.Millisecond)).To(Equal(1))
+	w.Expect(w.poll(time.Second)).To(BeZero())
+}
+
+func TestB50_APollThatIsThrottledWaitsAsTold(t *testing.T) {
+	w := newPollerWorld(t)
+	w.GitHub.Inject(githubsim.Fault{Method: http.MethodGet, Times: 1, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"300"}}})
+	w.Expect(w.poll(0)).To(Equal(1))
+	w.Expect(w.poll(5*time.Minute - time.Second)).To(BeZero())
+	w.Expect(w.poll(2 * time.Second)).To(Equal(1))
+}
+
+func TestB51_ARefusedPollHasThePoolsCredentialsChecked(t *testing.T) {
+	w := newPollerWorld(t)
+	w.GitHub.RevokeToken(simulated.Token)
+	w.poll(0)
+	w.Expect(w.doubted).To(Equal(1))
+}
+
+func TestB52_AFullLaneLeavesThePollForLater(t *testing.T) {
+	w := newPollerWorld(t)
+	lane := simulated.Namespace + "/github"
+	for range parallelPolls {
+		w.lanes.Enter(lane)
+	}
+	w.Expect(w.poll(0)).To(BeZero())
+	w.lanes.Leave(lane)
+	w.Expect(w.poll(0)).To(Equal(1))
+}
