@@ -2,38 +2,67 @@ package github
 
 import (
 	"crypto/rsa"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
 
+// app is a GitHub App.
 type app struct {
-	id           int64
-	key          *rsa.PublicKey
-	installation int64
-	owner        string
+	id            int64
+	key           *rsa.PublicKey
+	permissions   map[string]string
+	installations []*installation
 }
 
-// AddApp with the public half of its key, installed on an owner.
-func (s *Server) AddApp(id int64, key *rsa.PublicKey, installation int64, owner string) {
+// allPermissions is what Apps have at first.
+func allPermissions() map[string]string {
+	return map[string]string{
+		"administration": "write", "actions": "read", "organization_self_hosted_runners": "write", "enterprise_self_hosted_runners": "write",
+		"repository_hooks": "write", "organization_hooks": "write", "metadata": "read",
+	}
+}
+
+// AddApp with the public half of its key, installed on an owner: an organization, or an enterprise, written as
+// "enterprise:slug" or as its slug. An App that is added again is installed on one more owner.
+func (s *Server) AddApp(id int64, key *rsa.PublicKey, installationID int64, owner string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.apps[id] = &app{id: id, key: key, installation: installation, owner: owner}
+	a := s.apps[id]
+	if a == nil {
+		a = &app{id: id, permissions: allPermissions()}
+		s.apps[id] = a
+	}
+	a.key = key
+	a.install(installationID, owner, s.clock.Now())
 }
 
-// appOf a request that is signed with an App's key.
-func (s *Server) appOf(req *http.Request) *app {
+// SetAppPermissions to these and no others.
+func (s *Server) SetAppPermissions(id int64, permissions map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apps[id].permissions = maps.Clone(permissions)
+}
+
+const (
+	// jwtLeeway is how far ahead of GitHub's the caller's clock may be.
+	jwtLeeway = time.Minute
+	// jwtLife is how long an App's signature may be valid. Source: docs.github.com/apps/creating-github-apps/
+	// authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app.
+	jwtLife = 10 * time.Minute
+)
+
+// appOf a request that is signed with an App's key, or how it is refused.
+func (s *Server) appOf(req *http.Request) (*app, *reply) {
 	var found *app
-	_, err := jwt.Parse(credential(req), func(t *jwt.Token) (any, error) {
-		issuer, err := t.Claims.GetIssuer()
-		if err != nil {
-			return nil, err
-		}
-		id, err := strconv.ParseInt(issuer, 10, 64)
+	claims := jwt.RegisteredClaims{}
+	_, err := jwt.ParseWithClaims(credential(req), &claims, func(*jwt.Token) (any, error) {
+		id, err := strconv.ParseInt(claims.Issuer, 10, 64)
 		if err != nil {
 			return nil, err
 		}
@@ -45,42 +74,23 @@ func (s *Server) appOf(req *http.Request) *app {
 		}
 		found = known
 		return known.key, nil
-	}, jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired())
-	if err != nil {
-		return nil
-	}
-	return found
-}
-
-func (s *Server) getInstallation(req *http.Request, params map[string]string) reply {
-	a := s.appOf(req)
+	}, jwt.WithValidMethods([]string{"RS256"}), jwt.WithoutClaimsValidation())
+	// Clients sign by the real time, whatever clock the simulator has.
+	now, message := time.Now(), ""
 	switch {
-	case a == nil:
-		return refuse(http.StatusUnauthorized, "A JSON web token could not be decoded")
-	case !strings.EqualFold(a.owner, params["org"]+params["owner"]):
-		return notFound()
+	case err != nil && errors.Is(err, jwt.ErrTokenUnverifiable) && found == nil && claims.Issuer != "":
+		message = "Integration not found"
+	case err != nil:
+		message = "A JSON web token could not be decoded"
+	case claims.IssuedAt == nil || claims.IssuedAt.After(now.Add(jwtLeeway)):
+		message = "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
+	case claims.ExpiresAt == nil || !claims.ExpiresAt.After(now):
+		message = "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires"
+	case claims.ExpiresAt.After(now.Add(jwtLife)):
+		message = "'Expiration time' claim ('exp') is too far in the future"
 	default:
-		return ok(map[string]any{"id": a.installation, "app_id": a.id, "account": map[string]any{"login": a.owner}})
+		return found, nil
 	}
-}
-
-// installationTokenLife is GitHub's. Source: docs.github.com/rest/apps/apps#create-an-installation-access-token-for-an-app.
-const installationTokenLife = time.Hour
-
-func (s *Server) createInstallationToken(req *http.Request, params map[string]string) reply {
-	a := s.appOf(req)
-	if a == nil {
-		return refuse(http.StatusUnauthorized, "A JSON web token could not be decoded")
-	}
-	if fmt.Sprint(a.installation) != params["installation"] {
-		return notFound()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	value := fmt.Sprintf("ghs_installation%d", s.newID())
-	expires := s.clock.Now().Add(installationTokenLife)
-	s.tokens[value] = &token{grants: []string{a.owner}, expires: expires}
-	return reply{status: http.StatusCreated, body: map[string]any{
-		"token": value, "expires_at": stamp(expires), "permissions": map[string]string{"administration": "write", "actions": "read"},
-	}}
+	refused := refuse(http.StatusUnauthorized, message)
+	return nil, &refused
 }

@@ -2,26 +2,46 @@ package github
 
 import (
 	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 )
 
-type token struct {
-	grants  []string
-	expires time.Time // zero: never
+// TokenKind says how a token's rights are written.
+type TokenKind string
 
-	window time.Time
-	used   int
-	minute time.Time
-	points int
+// The kinds of tokens that tests make; those of App installations are made by the API.
+const (
+	// ClassicToken is a personal access token (classic); its permissions are OAuth scopes, as keys.
+	ClassicToken TokenKind = "classic"
+	// FineGrainedToken is a fine-grained personal access token; its permissions are GitHub's names with read or write.
+	FineGrainedToken TokenKind = "fine-grained"
+
+	appToken TokenKind = "app"
+	// almighty tokens may do anything on their grants.
+	almighty TokenKind = ""
+)
+
+type token struct {
+	value       string
+	kind        TokenKind
+	grants      []string
+	permissions map[string]string
+	expires     time.Time // zero: never
+	// installation of an App that the token was made for.
+	installation *installation
 }
 
-// AddToken that may administer the runners of what is granted: owners (organizations or enterprises) or repositories.
+// AddToken that may do anything with what is granted: owners (organizations or enterprises) or repositories.
 func (s *Server) AddToken(value string, grants ...string) {
+	s.AddTokenWith(value, almighty, grants, nil)
+}
+
+// AddTokenWith no more than these permissions on what is granted.
+func (s *Server) AddTokenWith(value string, kind TokenKind, grants []string, permissions map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokens[value] = &token{grants: grants}
+	s.tokens[value] = &token{value: value, kind: kind, grants: grants, permissions: permissions}
 }
 
 // RevokeToken makes a token invalid.
@@ -29,6 +49,15 @@ func (s *Server) RevokeToken(value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.tokens, value)
+}
+
+// ExpireToken makes a token expire now.
+func (s *Server) ExpireToken(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t, known := s.tokens[value]; known {
+		t.expires = s.clock.Now().Add(-time.Nanosecond)
+	}
 }
 
 func credential(req *http.Request) string {
@@ -39,113 +68,83 @@ func credential(req *http.Request) string {
 	return value
 }
 
-// authorize a request, or say how it is denied.
-func (s *Server) authorize(req *http.Request, params map[string]string, admin bool) *reply {
+// identify who asks.
+func (s *Server) identify(req *http.Request) (*token, *reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, known := s.tokens[credential(req)]
-	if !known || !t.expires.IsZero() && s.clock.Now().After(t.expires) {
+	switch {
+	case !known, !t.expires.IsZero() && s.clock.Now().After(t.expires), t.installation != nil && t.installation.removed:
 		denied := refuse(http.StatusUnauthorized, "Bad credentials")
-		return &denied
+		return nil, &denied
+	case t.installation != nil && !t.installation.suspended.IsZero():
+		denied := refuse(http.StatusForbidden, "This installation has been suspended")
+		return nil, &denied
 	}
-	owner, public := params["org"]+params["enterprise"]+params["owner"], true
-	if owner == "" {
+	return t, nil
+}
+
+// tokenOf a request that was let in. The lock is held.
+func (s *Server) tokenOf(req *http.Request) *token {
+	if t, known := s.tokens[credential(req)]; known {
+		return t
+	}
+	// It was revoked since.
+	return &token{value: credential(req)}
+}
+
+// authorize what is asked, or say how it is denied.
+func (s *Server) authorize(t *token, params map[string]string, n need) *reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var denied reply
+	switch {
+	case n.free:
+		return nil
+	case n.installation && t.kind != appToken:
+		denied = refuse(http.StatusForbidden, "You must authenticate with an installation access token in order to list repositories for an installation.")
+		return &denied
+	case n.installation:
 		return nil
 	}
-	full := owner
+	owner, full := params["org"]+params["enterprise"]+params["owner"], ""
+	if policy := s.owners[strings.ToLower(owner)]; policy != nil && params["enterprise"] == "" {
+		if refused := policy.refuses(t, owner); refused != nil {
+			return refused
+		}
+	}
+	private := false
 	if name := params["repo"]; name != "" {
-		full += "/" + name
+		full = owner + "/" + name
 		repo, exists := s.repos[strings.ToLower(full)]
 		if !exists {
-			denied := notFound()
+			denied = notFound()
 			return &denied
 		}
-		public = !repo.private
+		private = repo.Private
 	}
-	for _, grant := range t.grants {
-		if strings.EqualFold(grant, owner) || strings.EqualFold(grant, full) {
-			return nil
-		}
-	}
+	granted := t.grantsTo(owner, full)
 	switch {
-	case !public:
-		denied := notFound()
-		return &denied
-	case admin:
-		denied := refuse(http.StatusForbidden, "Resource not accessible by personal access token")
-		return &denied
+	case private && (!granted || !t.readsPrivate(n)):
+		denied = notFound()
+	case n.public && !private:
+		return nil
+	case granted && t.may(n):
+		return nil
 	default:
-		return nil
+		denied = t.refusal(n)
 	}
+	return &denied
 }
 
-// pointsPerMinute is the secondary limit. Source: docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api.
-const pointsPerMinute = 900
-
-// limit refuses a request over the primary or the secondary rate limit.
-func (s *Server) limit(req *http.Request) *reply {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t, now := s.tokens[credential(req)], s.clock.Now()
-	if now.Sub(t.window) >= time.Hour {
-		t.window, t.used = now, 0
-	}
-	if t.used >= s.options.RateLimit {
-		limited := refuse(http.StatusForbidden, "API rate limit exceeded for user ID 1.")
-		return &limited
-	}
-	if !s.options.SecondaryLimits {
-		return nil
-	}
-	if now.Sub(t.minute) >= time.Minute {
-		t.minute, t.points = now, 0
-	}
-	t.points += 5
-	if req.Method == http.MethodGet {
-		t.points -= 4
-	}
-	if t.points <= pointsPerMinute {
-		return nil
-	}
-	wait := t.minute.Add(time.Minute).Sub(now)
-	limited := refuse(http.StatusTooManyRequests, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
-	limited.header = http.Header{"Retry-After": {strconv.Itoa(int(wait/time.Second) + 1)}}
-	return &limited
+// grantsTo says whether the token has anything to do with an owner, or with a repository of it.
+func (t *token) grantsTo(owner, full string) bool {
+	return slices.ContainsFunc(t.grants, func(grant string) bool {
+		return strings.EqualFold(grant, owner) || strings.EqualFold(grant, full) || strings.EqualFold(grant, "enterprise:"+owner)
+	})
 }
 
-// account a request to its token's budget; what had not changed is free.
-func (s *Server) account(req *http.Request, answer reply) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t, known := s.tokens[credential(req)]; known && answer.status != http.StatusNotModified && answer.status != http.StatusUnauthorized {
-		t.used++
-	}
-}
-
-// limitHeaders tell what is left. The lock is held.
-func (s *Server) limitHeaders(req *http.Request, answer *reply) {
-	t, known := s.tokens[credential(req)]
-	if !known {
-		return
-	}
-	if answer.header == nil {
-		answer.header = http.Header{}
-	}
-	for name, value := range map[string]int{
-		"X-Ratelimit-Limit": s.options.RateLimit, "X-Ratelimit-Remaining": max(0, s.options.RateLimit-t.used),
-		"X-Ratelimit-Used": t.used, "X-Ratelimit-Reset": int(t.window.Add(time.Hour).Unix()),
-	} {
-		answer.header.Set(name, strconv.Itoa(value))
-	}
-	answer.header.Set("X-Ratelimit-Resource", "core")
-}
-
-func (s *Server) getRateLimit(req *http.Request, _ map[string]string) reply {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.tokens[credential(req)]
-	rate := map[string]any{
-		"limit": s.options.RateLimit, "used": t.used, "remaining": max(0, s.options.RateLimit-t.used), "reset": t.window.Add(time.Hour).Unix(),
-	}
-	return ok(map[string]any{"resources": map[string]any{"core": rate, "search": rate}, "rate": rate})
+// sees says whether a private repository is shown to the token.
+func (t *token) sees(r *repository) bool {
+	return t.grantsTo(r.owner(), r.fullName) && (t.kind != ClassicToken || t.hasScope("repo"))
 }

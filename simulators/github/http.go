@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 )
@@ -35,6 +37,17 @@ func refuse(status int, message string, details ...string) reply {
 
 func notFound() reply { return refuse(http.StatusNotFound, "Not Found") }
 
+// decode a body strictly. An empty one leaves the target as it is.
+func decode(req *http.Request, target any) *reply {
+	decoder := json.NewDecoder(req.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(target); err != nil && !errors.Is(err, io.EOF) {
+		refused := refuse(http.StatusUnprocessableEntity, "Invalid request.\n\n"+err.Error())
+		return &refused
+	}
+	return nil
+}
+
 // ServeHTTP answers every request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
@@ -52,6 +65,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // serveREST answers one call of the API, with whatever goes wrong around it.
 func (s *Server) serveREST(w http.ResponseWriter, req *http.Request) {
 	path := strings.TrimPrefix(req.URL.Path, "/api/v3")
+	defer s.enter(req)()
 	f := s.faultFor(req.Method, path)
 	if f != nil && !f.before(w, req) {
 		return
@@ -69,16 +83,32 @@ func (s *Server) serveREST(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	answer = conditional(req, answer)
-	s.account(req, answer)
-	s.mu.Lock()
-	s.requests[fmt.Sprintf("%s %s %d", req.Method, route, answer.status)]++
-	s.limitHeaders(req, &answer)
-	s.mu.Unlock()
+	s.finish(req, route, &answer)
 	write(w, answer)
 }
 
+// finish an answer: count it, and add what every answer tells of the credentials.
+func (s *Server) finish(req *http.Request, r route, answer *reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests[fmt.Sprintf("%s %s %d", req.Method, r.pattern, answer.status)]++
+	if answer.header == nil {
+		answer.header = http.Header{}
+	}
+	t, known := s.tokens[credential(req)]
+	if !known || answer.status == http.StatusUnauthorized {
+		return
+	}
+	t.tell(r.need, answer.header)
+	u := s.usageOf(t)
+	if !r.need.free {
+		u.account(s.clock.Now(), answer.status)
+	}
+	s.limitHeaders(u, answer.header)
+}
+
 // answer by the first route that fits.
-func (s *Server) answer(req *http.Request, path string) (string, reply) {
+func (s *Server) answer(req *http.Request, path string) (route, reply) {
 	for _, r := range routes {
 		if r.method != req.Method {
 			continue
@@ -87,18 +117,22 @@ func (s *Server) answer(req *http.Request, path string) (string, reply) {
 		if !fits {
 			continue
 		}
-		if r.app {
-			return r.pattern, r.handle(s, req, params)
+		if r.need.app {
+			return r, r.handle(s, req, params)
 		}
-		if denied := s.authorize(req, params, r.admin); denied != nil {
-			return r.pattern, *denied
+		t, denied := s.identify(req)
+		if denied == nil {
+			denied = s.limit(req, t, r.need)
 		}
-		if limited := s.limit(req); limited != nil {
-			return r.pattern, *limited
+		if denied == nil {
+			denied = s.authorize(t, params, r.need)
 		}
-		return r.pattern, r.handle(s, req, params)
+		if denied != nil {
+			return r, *denied
+		}
+		return r, r.handle(s, req, params)
 	}
-	return "unknown", notFound()
+	return route{pattern: "unknown"}, notFound()
 }
 
 // conditional turns an answer that the caller has already into a 304. The tag depends on who asks, as GitHub's does.
@@ -140,54 +174,3 @@ func write(w http.ResponseWriter, answer reply) {
 		_ = json.NewEncoder(w).Encode(answer.body)
 	}
 }
-
-// route of the API. A part of its pattern in braces takes any one segment.
-type route struct {
-	method, pattern string
-	// admin routes need a grant even on what is public.
-	admin bool
-	// app routes check who calls by themselves.
-	app    bool
-	handle func(*Server, *http.Request, map[string]string) reply
-}
-
-func (r route) match(path string) (map[string]string, bool) {
-	want, have := strings.Split(r.pattern, "/"), strings.Split(path, "/")
-	if len(want) != len(have) {
-		return nil, false
-	}
-	params := map[string]string{}
-	for i := range want {
-		if name, isParam := strings.CutPrefix(want[i], "{"); isParam {
-			params[strings.TrimSuffix(name, "}")] = have[i]
-		} else if want[i] != have[i] {
-			return nil, false
-		}
-	}
-	return params, true
-}
-
-var routes = func() []route {
-	get, post, del := http.MethodGet, http.MethodPost, http.MethodDelete
-	all := []route{
-		{get, "/rate_limit", false, false, (*Server).getRateLimit},
-		{get, "/repos/{owner}/{repo}/actions/runs", false, false, (*Server).listRuns},
-		{get, "/repos/{owner}/{repo}/actions/runs/{run}", false, false, (*Server).getRun},
-		{get, "/repos/{owner}/{repo}/actions/runs/{run}/jobs", false, false, (*Server).listJobs},
-		{get, "/repos/{owner}/{repo}/actions/jobs/{job}", false, false, (*Server).getJob},
-		{get, "/repos/{owner}/{repo}/installation", false, true, (*Server).getInstallation},
-		{get, "/orgs/{org}/installation", false, true, (*Server).getInstallation},
-		{post, "/app/installations/{installation}/access_tokens", false, true, (*Server).createInstallationToken},
-	}
-	for _, scope := range []string{"/repos/{owner}/{repo}", "/orgs/{org}", "/enterprises/{enterprise}"} {
-		runners := scope + "/actions/runners"
-		all = append(all,
-			route{get, runners + "/downloads", true, false, (*Server).listDownloads},
-			route{post, runners + "/generate-jitconfig", true, false, (*Server).generateJIT},
-			route{get, runners, true, false, (*Server).listRunners},
-			route{get, runners + "/{runner}", true, false, (*Server).getRunner},
-			route{del, runners + "/{runner}", true, false, (*Server).deleteRunner},
-		)
-	}
-	return all
-}()

@@ -15,6 +15,8 @@ type run struct {
 	id        int64
 	number    int
 	repo      *repository
+	head      *repository // that the commit is in: another one for a pull request from a fork
+	event     string
 	workflow  string
 	path      string
 	jobs      []*job
@@ -57,7 +59,7 @@ type Job struct {
 	Labels                            []string
 	Status, Conclusion                string
 	RunnerName                        string
-	RunnerID                          int64
+	RunnerID, RunnerGroupID           int64
 	CreatedAt, StartedAt, CompletedAt time.Time
 }
 
@@ -67,7 +69,7 @@ func (j *job) public() Job {
 		Conclusion: j.conclusion, CreatedAt: j.createdAt, StartedAt: j.startedAt, CompletedAt: j.endedAt,
 	}
 	if j.runner != nil {
-		out.RunnerName, out.RunnerID = j.runner.name, j.runner.id
+		out.RunnerName, out.RunnerID, out.RunnerGroupID = j.runner.name, j.runner.id, j.runner.group
 	}
 	return out
 }
@@ -278,11 +280,17 @@ func (r *run) status() (status, conclusion string) {
 func (s *Server) listRuns(req *http.Request, params map[string]string) reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wanted := req.URL.Query().Get("status")
+	query := req.URL.Query()
+	for _, unknown := range []string{"actor", "branch", "created", "head_sha", "check_suite_id"} {
+		if query.Has(unknown) {
+			return refuse(http.StatusNotImplemented, "the simulator cannot select runs by "+unknown)
+		}
+	}
+	wanted, event := query.Get("status"), query.Get("event")
 	var all []any
 	for _, r := range slices.Backward(s.runs) {
 		status, conclusion := r.status()
-		if r.repo == s.repoOf(params) && (wanted == "" || wanted == status || wanted == conclusion) {
+		if r.repo == s.repoOf(params) && (wanted == "" || wanted == status || wanted == conclusion) && (event == "" || event == r.event) {
 			all = append(all, s.runJSON(r))
 		}
 	}

@@ -47,7 +47,7 @@ func (s *Server) jobJSON(j *job) map[string]any {
 		"runner_id": nil, "runner_name": nil, "runner_group_id": nil, "runner_group_name": nil,
 	}
 	if j.runner != nil {
-		out["runner_id"], out["runner_name"], out["runner_group_id"], out["runner_group_name"] = j.runner.id, j.runner.name, j.runner.group, "Default"
+		out["runner_id"], out["runner_name"], out["runner_group_id"], out["runner_group_name"] = j.runner.id, j.runner.name, j.runner.group, s.groupName(j.runner)
 	}
 	return out
 }
@@ -61,7 +61,7 @@ func (s *Server) runJSON(r *run) map[string]any {
 	owner := s.ownerJSON(r.repo)
 	return map[string]any{
 		"id": r.id, "name": r.workflow, "node_id": fmt.Sprintf("WFR_%d", r.id), "head_branch": "main", "head_sha": headSHA, "path": r.path,
-		"display_title": "Push", "run_number": r.number, "run_attempt": 1, "event": "push", "status": status, "conclusion": orNull(conclusion),
+		"display_title": r.workflow, "run_number": r.number, "run_attempt": 1, "event": r.event, "status": status, "conclusion": orNull(conclusion),
 		"workflow_id": 1, "check_suite_id": r.id, "check_suite_node_id": "CS_1", "url": base,
 		"html_url": fmt.Sprintf("%s/%s/actions/runs/%d", s.url, r.repo.fullName, r.id), "pull_requests": []any{},
 		"created_at": stamp(r.createdAt), "updated_at": stamp(r.createdAt), "run_started_at": stamp(r.createdAt), "actor": owner,
@@ -72,15 +72,18 @@ func (s *Server) runJSON(r *run) map[string]any {
 			"id": headSHA, "tree_id": headSHA, "message": "Push", "timestamp": stamp(r.createdAt),
 			"author": map[string]any{"name": "octo", "email": "octo@example.com"}, "committer": map[string]any{"name": "octo", "email": "octo@example.com"},
 		},
-		"repository": s.repoJSON(r.repo), "head_repository": s.repoJSON(r.repo),
+		"repository": s.repoJSON(r.repo), "head_repository": s.repoJSON(r.head),
 	}
 }
 
-func (s *Server) ownerJSON(r *repository) map[string]any {
-	user := s.url + "/api/v3/users/" + r.owner()
+func (s *Server) ownerJSON(r *repository) map[string]any { return s.accountJSON(r.owner()) }
+
+// accountJSON is an organization as other objects carry it.
+func (s *Server) accountJSON(login string) map[string]any {
+	user := s.url + "/api/v3/users/" + login
 	out := map[string]any{
-		"login": r.owner(), "id": 1, "node_id": "U_1", "avatar_url": s.url + "/avatar", "gravatar_id": "", "url": user,
-		"html_url": s.url + "/" + r.owner(), "type": "Organization", "site_admin": false, "user_view_type": "public",
+		"login": login, "id": 1, "node_id": "U_1", "avatar_url": s.url + "/avatar", "gravatar_id": "", "url": user,
+		"html_url": s.url + "/" + login, "type": "Organization", "site_admin": false, "user_view_type": "public",
 	}
 	for _, name := range []string{
 		"followers", "following{/other_user}", "gists{/gist_id}", "starred{/owner}{/repo}", "subscriptions", "organizations", "repos",
@@ -106,8 +109,8 @@ func (s *Server) ownerJSON(r *repository) map[string]any {
 func (s *Server) repoJSON(r *repository) map[string]any {
 	base := s.apiURL(r)
 	out := map[string]any{
-		"id": r.id, "node_id": fmt.Sprintf("R_%d", r.id), "name": r.name(), "full_name": r.fullName, "private": r.private,
-		"owner": s.ownerJSON(r), "html_url": s.url + "/" + r.fullName, "description": nil, "fork": false, "url": base,
+		"id": r.id, "node_id": fmt.Sprintf("R_%d", r.id), "name": r.name(), "full_name": r.fullName, "private": r.Private,
+		"owner": s.ownerJSON(r), "html_url": s.url + "/" + r.fullName, "description": nil, "fork": r.Fork, "url": base,
 	}
 	for _, name := range []string{
 		"archive", "assignees", "blobs", "branches", "collaborators", "comments", "commits", "compare", "contents", "contributors",

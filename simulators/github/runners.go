@@ -101,24 +101,23 @@ func (s *Server) generateJIT(req *http.Request, params map[string]string) reply 
 		Labels        []string `json:"labels"`
 		WorkFolder    *string  `json:"work_folder"`
 	}
-	decoder := json.NewDecoder(req.Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&body); err != nil {
-		return refuse(http.StatusUnprocessableEntity, "Invalid request.\n\n"+err.Error())
+	if refused := decode(req, &body); refused != nil {
+		return *refused
 	}
 	switch {
 	case body.Name == nil || !validRunnerName.MatchString(*body.Name):
 		return refuse(http.StatusUnprocessableEntity, "Validation Failed", "name must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
 	case body.RunnerGroupID == nil:
 		return refuse(http.StatusUnprocessableEntity, "Validation Failed", `"runner_group_id" wasn't supplied.`)
-	case *body.RunnerGroupID != 1:
-		return refuse(http.StatusNotFound, "Not Found")
 	case len(body.Labels) < 1 || len(body.Labels) > 100 || slices.ContainsFunc(body.Labels, badLabel):
 		return refuse(http.StatusUnprocessableEntity, "Validation Failed", "labels must be 1 to 100 names")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	scope := scopeOf(params)
+	if s.groupAt(scope, *body.RunnerGroupID) == nil {
+		return notFound()
+	}
 	for _, other := range s.runners {
 		if other.scope == scope && strings.EqualFold(other.name, *body.Name) {
 			return refuse(http.StatusConflict, "Already exists - A runner with the name "+*body.Name+" already exists.")
@@ -218,28 +217,6 @@ func (s *Server) runnerOf(params map[string]string) *runner {
 		return r
 	}
 	return nil
-}
-
-// paged gives the page that the query asks for, with the links to the others.
-func (s *Server) paged(req *http.Request, key string, all []any) reply {
-	query := req.URL.Query()
-	size, err := strconv.Atoi(query.Get("per_page"))
-	if err != nil || size < 1 {
-		size = 30
-	}
-	size = min(size, 100)
-	page, err := strconv.Atoi(query.Get("page"))
-	if err != nil || page < 1 {
-		page = 1
-	}
-	begin, end := min((page-1)*size, len(all)), min(page*size, len(all))
-	answer := ok(map[string]any{"total_count": len(all), key: append([]any{}, all[begin:end]...)})
-	if end < len(all) {
-		query.Set("page", strconv.Itoa(page+1))
-		next := fmt.Sprintf(`<%s%s?%s>; rel="next"`, s.url, req.URL.Path, query.Encode())
-		answer.header = http.Header{"Link": {next}}
-	}
-	return answer
 }
 
 // runnerArchive is what the download URL gives.

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,15 +16,18 @@ import (
 
 // Options of the simulator. The zero value is a GitHub with its usual limits.
 type Options struct {
+	// Wrap the handler of all that is asked, for example to check it.
+	Wrap func(http.Handler) http.Handler
 	// Clock by which things expire; the real one by default.
 	Clock clock.WithTicker
 	// Seed of every choice that the simulator makes.
 	Seed uint64
 	// JITTTL is how long a JIT config may be used; an hour by default.
 	JITTTL time.Duration
-	// RateLimit is the primary limit per token and hour, 5000 by default.
+	// RateLimit is the primary limit per token and hour, 5000 by default. Below 0 there is none, as is the default of a
+	// GitHub Enterprise Server: answers have no rate limit headers, and GET /rate_limit is refused.
 	RateLimit int
-	// SecondaryLimits turns on the limit of 900 points a minute.
+	// SecondaryLimits turns on the limits of 900 points a minute and of 100 concurrent requests, per token.
 	SecondaryLimits bool
 	// LostAfter is how long after its runner's last sign of life a job fails; 10 minutes by default.
 	LostAfter time.Duration
@@ -47,7 +49,12 @@ type Server struct {
 	lastID     int64
 	repos      map[string]*repository // by lower-case full name
 	tokens     map[string]*token
+	usage      map[string]*usage
+	owners     map[string]*ownerPolicy // by lower-case name
 	apps       map[int64]*app
+	groups     []*runnerGroup
+	openGroups map[string]bool // scopes whose default group serves public repositories
+	members    map[string]*enterprise
 	runs       []*run
 	jobs       map[int64]*job
 	jobOrder   []*job
@@ -61,15 +68,6 @@ type Server struct {
 	requests   map[string]int
 	history    []Event
 }
-
-type repository struct {
-	id       int64
-	fullName string
-	private  bool
-}
-
-func (r *repository) owner() string { owner, _, _ := strings.Cut(r.fullName, "/"); return owner }
-func (r *repository) name() string  { _, name, _ := strings.Cut(r.fullName, "/"); return name }
 
 // Event is one thing that happened.
 type Event struct {
@@ -95,7 +93,8 @@ func New(options Options) *Server {
 		options: options, clock: options.Clock, random: rand.New(rand.NewPCG(options.Seed, 1)), lastID: 1000, //nolint:gosec // choices, not secrets
 		repos: map[string]*repository{}, tokens: map[string]*token{}, apps: map[int64]*app{}, jobs: map[int64]*job{},
 		runners: map[int64]*runner{}, sessions: map[string]*session{}, requests: map[string]int{},
-		faultHits: map[string]int{},
+		faultHits: map[string]int{}, usage: map[string]*usage{}, owners: map[string]*ownerPolicy{},
+		openGroups: map[string]bool{}, members: map[string]*enterprise{},
 	}
 	s.context, s.stop = context.WithCancel(context.Background())
 	return s
@@ -114,7 +113,11 @@ func (s *Server) Start(addr string) error {
 		return err
 	}
 	s.url = "http://" + listener.Addr().String()
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return s.context }}
+	handler := http.Handler(s)
+	if s.options.Wrap != nil {
+		handler = s.options.Wrap(s)
+	}
+	s.http = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return s.context }}
 	go func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			panic(err)
@@ -131,13 +134,6 @@ func (s *Server) URL() string { return s.url }
 func (s *Server) Close() {
 	s.stop()
 	_ = s.http.Close()
-}
-
-// AddRepository and, with it, its owner.
-func (s *Server) AddRepository(fullName string, private bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.repos[strings.ToLower(fullName)] = &repository{id: s.newID(), fullName: fullName, private: private}
 }
 
 // newID is the next ID. The lock is held.

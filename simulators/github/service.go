@@ -126,7 +126,7 @@ func (s *Server) dispatch() {
 		}
 		var fit []*runner
 		for _, r := range s.sortedRunners() {
-			if r.session != nil && r.session.polling && !r.busy && r.session.job == nil && matches(r, j) {
+			if r.session != nil && r.session.polling && !r.busy && r.session.job == nil && s.matches(r, j) {
 				fit = append(fit, r)
 			}
 		}
@@ -136,10 +136,15 @@ func (s *Server) dispatch() {
 	}
 }
 
-// matches says whether a runner may take a job: it is of the job's repository, or wider, and has all the labels.
-func matches(r *runner, j *job) bool {
+// matches says whether a runner may take a job: its scope and its group serve the job's repository, and it has all the
+// labels.
+func (s *Server) matches(r *runner, j *job) bool {
 	repo := j.run.repo
-	if r.scope != strings.ToLower(repo.fullName) && r.scope != strings.ToLower(repo.owner()) && !strings.HasPrefix(r.scope, "enterprise:") {
+	switch {
+	case r.scope == strings.ToLower(repo.fullName):
+	case r.scope != strings.ToLower(repo.owner()) && !s.enterpriseServes(r.scope, repo):
+		return false
+	case !s.groupServes(r, repo):
 		return false
 	}
 	for _, wanted := range j.labels {

@@ -1,43 +1,13 @@
 package github
 
 import (
-	"bytes"
-	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // GitHub sends this signature too
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"hash"
-	"io"
-	"net/http"
+	"strconv"
 	"strings"
-	"time"
 )
 
-// deliveryTimeout is GitHub's. Source: docs.github.com/webhooks/using-webhooks/best-practices-for-using-webhooks.
-const deliveryTimeout = 10 * time.Second
-
-type hook struct {
-	id     int64
-	target string
-	url    string
-	secret string
-	queue  chan *Delivery
-}
-
-// Delivery is one that was made, or tried.
-type Delivery struct {
-	GUID, Event, Action string
-	// Status of the answer, 0 when there was none; Answer is its text.
-	Status int
-	Answer string
-	// Dropped by a fault, so that it was never sent.
-	Dropped bool
-	Body    []byte
-
-	hook *hook
-}
+const jobEvent = "workflow_job"
 
 // WebhookFaults are the probabilities with which a delivery is lost, made twice, or overtaken by the next.
 type WebhookFaults struct{ Drop, Duplicate, Reorder float64 }
@@ -49,42 +19,87 @@ func (s *Server) SetWebhookFaults(f WebhookFaults) {
 	s.webhooks = f
 }
 
-// AddWebhook to a repository (owner/name) or an organization, which gets a ping.
-func (s *Server) AddWebhook(target, url, secret string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := &hook{id: s.newID(), target: strings.ToLower(target), url: url, secret: secret, queue: make(chan *Delivery, 1<<16)}
-	s.hooks = append(s.hooks, h)
-	go s.work(h)
-	s.enqueue(h, "ping", "", map[string]any{"zen": "Keep it logically awesome.", "hook_id": h.id, "hook": map[string]any{"type": "Repository", "events": []string{"workflow_job"}}})
+// ping a hook. The lock is held.
+func (s *Server) ping(h *hook) {
+	payload := map[string]any{"zen": "Keep it logically awesome.", "hook_id": h.ID, "hook": s.hookJSON(h)}
+	d := &Delivery{Event: "ping"}
+	switch h.kind() {
+	case "Repository":
+		if repo, known := s.repos[h.Target]; known {
+			payload["repository"], payload["sender"], d.repository = s.fullRepoJSON(repo), s.ownerJSON(repo), repo.id
+		}
+	case "Organization":
+		payload["organization"], payload["sender"] = map[string]any{"login": h.Target, "id": 1}, s.accountJSON(h.Target)
+	}
+	s.enqueue(h, d, payload)
 }
 
-// deliverJob tells all hooks of the job's repository and organization. The lock is held.
+// deliverJob tells all hooks that a job's repository concerns. The lock is held.
 func (s *Server) deliverJob(j *job, action string) {
 	repo := j.run.repo
 	for _, h := range s.hooks {
-		if h.target != strings.ToLower(repo.fullName) && h.target != strings.ToLower(repo.owner()) {
+		concerned, installed := s.concerns(h, repo)
+		if !concerned {
 			continue
 		}
-		repository := s.repoJSON(repo)
-		repository["default_branch"] = "main"
-		s.enqueue(h, "workflow_job", action, map[string]any{
-			"action": action, "workflow_job": s.jobJSON(j), "repository": repository,
+		payload := map[string]any{
+			"action": action, "workflow_job": s.jobJSON(j), "repository": s.fullRepoJSON(repo),
 			"organization": map[string]any{"login": repo.owner(), "id": 1}, "sender": s.ownerJSON(repo),
-		})
+		}
+		d := &Delivery{Event: jobEvent, Action: action, repository: repo.id}
+		if e := s.enterpriseOf(repo); e != nil {
+			payload["enterprise"] = s.enterpriseJSON(e)
+		}
+		if installed != nil {
+			payload["installation"] = map[string]any{"id": installed.id, "node_id": fmt.Sprintf("I_%d", installed.id)}
+			d.installation = installed.id
+		}
+		s.enqueue(h, d, payload)
 	}
 }
 
-func (s *Server) enqueue(h *hook, event, action string, payload map[string]any) {
+// concerns says whether a hook is told of a repository and, if it is an App's, by which installation. The lock is held.
+func (s *Server) concerns(h *hook, repo *repository) (bool, *installation) {
+	switch h.kind() {
+	case "App":
+		id, _ := strconv.ParseInt(strings.TrimPrefix(h.Target, "app:"), 10, 64)
+		if a, known := s.apps[id]; known {
+			for _, i := range a.installations {
+				if i.covers(repo) && i.suspended.IsZero() {
+					return true, i
+				}
+			}
+		}
+		return false, nil
+	case "Enterprise":
+		e := s.members[strings.TrimPrefix(h.Target, "enterprise:")]
+		return e != nil && e.owns(repo.owner()), nil
+	default:
+		return h.Target == strings.ToLower(repo.fullName) || h.Target == strings.ToLower(repo.owner()), nil
+	}
+}
+
+// enqueue a delivery for a hook, if that wants it. The lock is held.
+func (s *Server) enqueue(h *hook, d *Delivery, payload map[string]any) {
+	if !h.wants(d.Event) {
+		return
+	}
 	body, err := json.Marshal(payload)
 	if err != nil {
 		panic(err)
 	}
-	d := &Delivery{GUID: fmt.Sprintf("%08x-0000-4000-8000-%012x", s.random.Uint32(), s.newID()), Event: event, Action: action, Body: body, hook: h}
+	d.GUID, d.Body = fmt.Sprintf("%08x-0000-4000-8000-%012x", s.random.Uint32(), s.newID()), body
+	s.queue(h, d)
+}
+
+// queue a delivery, or lose it on the way: GitHub then has seen no proper answer. The lock is held.
+func (s *Server) queue(h *hook, d *Delivery) {
+	d.hook, d.HookID = h, h.ID
 	s.deliveries = append(s.deliveries, d)
 	f := s.webhooks
 	if s.random.Float64() < f.Drop {
 		d.Dropped = true
+		s.over(d, result{status: 502, text: invalidAnswer(502)})
 		return
 	}
 	h.queue <- d
@@ -99,6 +114,8 @@ func (s *Server) work(h *hook) {
 		select {
 		case <-s.context.Done():
 			return
+		case <-h.gone:
+			return
 		case d := <-h.queue:
 			s.mu.Lock()
 			late := s.random.Float64() < s.webhooks.Reorder
@@ -109,63 +126,5 @@ func (s *Server) work(h *hook) {
 			}
 			s.send(d)
 		}
-	}
-}
-
-func (s *Server) send(d *Delivery) {
-	req, err := http.NewRequestWithContext(s.context, http.MethodPost, d.hook.url, bytes.NewReader(d.Body))
-	if err != nil {
-		return
-	}
-	for name, value := range map[string]string{
-		"Content-Type": "application/json", "User-Agent": "GitHub-Hookshot/044aadd", "X-GitHub-Event": d.Event, "X-GitHub-Delivery": d.GUID,
-		"X-GitHub-Hook-ID":    fmt.Sprint(d.hook.id),
-		"X-Hub-Signature":     "sha1=" + sign(sha1.New, d.hook.secret, d.Body),
-		"X-Hub-Signature-256": "sha256=" + sign(sha256.New, d.hook.secret, d.Body),
-	} {
-		req.Header.Set(name, value)
-	}
-	client := http.Client{Timeout: deliveryTimeout}
-	status, text := 0, ""
-	resp, err := client.Do(req)
-	if err == nil {
-		answer, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
-		_ = resp.Body.Close()
-		status, text = resp.StatusCode, string(answer)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d.Status, d.Answer = status, text
-}
-
-func sign(algorithm func() hash.Hash, secret string, body []byte) string {
-	mac := hmac.New(algorithm, []byte(secret))
-	_, _ = mac.Write(body)
-	return hex.EncodeToString(mac.Sum(nil))
-}
-
-// Deliveries gives all that were made or tried, the oldest first.
-func (s *Server) Deliveries() []Delivery {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []Delivery
-	for _, d := range s.deliveries {
-		all = append(all, *d)
-	}
-	return all
-}
-
-// Redeliver a delivery, with the same GUID and body, as GitHub does when asked to.
-func (s *Server) Redeliver(guid string) {
-	s.mu.Lock()
-	var again []*Delivery
-	for _, d := range s.deliveries {
-		if d.GUID == guid {
-			again = append(again, d)
-		}
-	}
-	s.mu.Unlock()
-	for _, d := range again {
-		s.send(d)
 	}
 }

@@ -28,6 +28,7 @@ func (s *Server) Push(repo, file string, workflow []byte) (int64, error) {
 	if !ok {
 		return 0, fmt.Errorf("no repository %s", repo)
 	}
+	known.pushed(s.clock.Now())
 	r := s.newRun(known, cmp.Or(parsed.Name, file), ".github/workflows/"+file)
 	for _, key := range order {
 		jobs, err := s.expand(r, key, parsed.Jobs[key], parsed.Env)
@@ -44,16 +45,38 @@ func (s *Server) Push(repo, file string, workflow []byte) (int64, error) {
 }
 
 func (s *Server) newRun(repo *repository, workflow, path string) *run {
-	r := &run{id: s.newID(), number: len(s.runs) + 1, repo: repo, workflow: workflow, path: path, createdAt: s.clock.Now()}
+	r := &run{
+		id: s.newID(), number: len(s.runs) + 1, repo: repo, head: repo, event: "push", workflow: workflow, path: path, createdAt: s.clock.Now(),
+	}
 	s.runs = append(s.runs, r)
 	return r
 }
 
-// AddQueuedJob starts a run of one job, and gives the job's ID.
+// AddQueuedJob starts a run of one job, as a push does, and gives the job's ID.
 func (s *Server) AddQueuedJob(repo, name string, labels []string, steps ...string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	known := s.repos[strings.ToLower(repo)]
+	known.pushed(s.clock.Now())
+	return s.startJob(s.newRun(known, "test", ".github/workflows/test.yml"), name, labels, steps)
+}
+
+// AddForkJob starts a run of one job for a pull request whose commit is in a fork, and gives the job's ID.
+func (s *Server) AddForkJob(repo, headRepository, name string, labels []string, steps ...string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	r := s.newRun(s.repos[strings.ToLower(repo)], "test", ".github/workflows/test.yml")
+	head := repository{id: s.newID(), fullName: headRepository, createdAt: r.createdAt, updatedAt: r.createdAt}
+	if known, ok := s.repos[strings.ToLower(headRepository)]; ok {
+		head = *known
+	}
+	head.Fork = true
+	r.event, r.head = "pull_request", &head
+	return s.startJob(r, name, labels, steps)
+}
+
+// startJob as the only one of a run. The lock is held.
+func (s *Server) startJob(r *run, name string, labels, steps []string) int64 {
 	j := &job{id: s.newID(), key: name, run: r, name: name, labels: labels, status: "queued"}
 	for i, text := range steps {
 		j.steps = append(j.steps, step{Name: fmt.Sprintf("Step %d", i+1), Run: text})

@@ -63,9 +63,13 @@ func Load(folder string, paths ...string) (*Validator, error) {
 	return &Validator{doc: doc, checked: map[string]int{}}, nil
 }
 
-// Middleware checks what next is sent and what it answers.
+// Middleware checks what next is sent below the API's prefix and what it answers.
 func (v *Validator) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !strings.HasPrefix(req.URL.Path, prefix+"/") {
+			next.ServeHTTP(w, req)
+			return
+		}
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -111,6 +115,11 @@ func (v *Validator) check(req *http.Request, body []byte, answer *httptest.Respo
 		return
 	}
 	v.checked[name]++
+	if answer.Code < http.StatusBadRequest {
+		if err := parameters(req, path, operation); err != nil {
+			v.violations = append(v.violations, name+": "+err.Error())
+		}
+	}
 	if operation.RequestBody != nil && answer.Code < http.StatusBadRequest {
 		if err := fits(operation.RequestBody.Value.Content, body); err != nil {
 			v.violations = append(v.violations, name+": request: "+err.Error())
