@@ -8,8 +8,30 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.repository), has(self.organization), has(self.enterprise)].filter(set, set).size() == 1",message="set exactly one of repository, organization and enterprise"
 // +kubebuilder:validation:XValidation:rule="has(self.repository) == has(oldSelf.repository) && (!has(self.repository) || self.repository == oldSelf.repository) && has(self.organization) == has(oldSelf.organization) && (!has(self.organization) || self.organization == oldSelf.organization) && has(self.enterprise) == has(oldSelf.enterprise) && (!has(self.enterprise) || self.enterprise == oldSelf.enterprise)",message="the scope of a pool cannot be changed: create another RunnerPool for another repository, organization or enterprise"
+// +kubebuilder:validation:XValidation:rule="!has(self.repository) || !has(self.repositories)",message="repositories narrows an organization or enterprise down: leave it out where repository is set"
+// +kubebuilder:validation:XValidation:rule="!has(self.repository) || !has(self.runnerGroup)",message="a repository has no runner groups: leave out runnerGroup, or set organization or enterprise instead of repository"
+// +kubebuilder:validation:XValidation:rule="!has(self.enterprise) || !has(self.webhook) || !has(self.webhook.manage) || !self.webhook.manage",message="GitHub lets nobody create an enterprise's webhook by API: leave out webhook.manage and create it by hand"
 type RunnerPoolSpec struct {
 	Scope `json:",inline"`
+
+	// Repositories whose jobs an organization's or enterprise's pool serves; all when left out.
+	// +optional
+	Repositories *RepositoryFilter `json:"repositories,omitempty"`
+
+	// AllowPublicRepositories serves jobs of public repositories too. Whoever can open a pull request there can run code
+	// on a runner, unless the repository asks for approval first; so they are refused by default.
+	// +optional
+	AllowPublicRepositories bool `json:"allowPublicRepositories,omitempty"`
+
+	// AllowForks serves jobs that run code from a fork of the repository, as those of a pull request from a fork do. They
+	// are refused by default.
+	// +optional
+	AllowForks bool `json:"allowForks,omitempty"`
+
+	// Webhook of this pool alone. Without it, the pool is told of jobs by deliveries that are signed with the controller's
+	// own webhook secret, and finds those that it was not told of by itself.
+	// +optional
+	Webhook *Webhook `json:"webhook,omitempty"`
 
 	// Labels that jobs name in runs-on to be served by this pool. A job is served when it names at least one of them and
 	// nothing beyond them and self-hosted, linux and x64, which every runner carries. Case does not matter.
@@ -61,6 +83,11 @@ const (
 	ConditionModalReady = "ModalReady"
 	// ConditionImageReady says that the runner image is built.
 	ConditionImageReady = "ImageReady"
+	// ConditionWebhookReady says that the webhook which the pool manages is as it should be. It is there only when
+	// spec.webhook.manage is set.
+	ConditionWebhookReady = "WebhookReady"
+	// ConditionRateLimited says that GitHub limits the pool's credentials: calls wait, those for queued jobs last of all.
+	ConditionRateLimited = "RateLimited"
 	// ConditionDegraded says that runners fail to start: one is tried at a time, slowly, until one comes online.
 	ConditionDegraded = "Degraded"
 )
@@ -79,6 +106,14 @@ const (
 	ReasonForbidden = "Forbidden"
 	// ReasonThrottled: the other side asked to wait; the message says until when.
 	ReasonThrottled = "Throttled"
+	// ReasonBudgetLow: little is left of what GitHub allows in an hour, and is kept for waiting jobs.
+	ReasonBudgetLow = "BudgetLow"
+	// ReasonBudgetSufficient: GitHub does not limit the pool's credentials now.
+	ReasonBudgetSufficient = "BudgetSufficient"
+	// ReasonRunnerGroupNotFound: the runner group that spec.runnerGroup names does not exist.
+	ReasonRunnerGroupNotFound = "RunnerGroupNotFound"
+	// ReasonURLUnknown: the manager knows no address to give to GitHub: set --webhook-url, or spec.webhook.url.
+	ReasonURLUnknown = "URLUnknown"
 	// ReasonUnreachable: the other side does not answer, or answers with errors of its own.
 	ReasonUnreachable = "Unreachable"
 	// ReasonRefused: the other side refused the request as invalid; the message says why.
@@ -141,6 +176,10 @@ type RunnerPoolStatus struct {
 	// +optional
 	LastOnline *metav1.Time `json:"lastOnline,omitempty"`
 
+	// Webhook that the pool manages at GitHub.
+	// +optional
+	Webhook *WebhookStatus `json:"webhook,omitempty"`
+
 	// Circuit is there while the pool is Degraded.
 	// +optional
 	Circuit *Circuit `json:"circuit,omitempty"`
@@ -161,6 +200,15 @@ type Circuit struct {
 
 	// ProbeAt is when it may.
 	ProbeAt metav1.Time `json:"probeAt"`
+}
+
+// WebhookStatus is the webhook that a pool manages.
+type WebhookStatus struct {
+	// ID of the webhook at GitHub.
+	ID int64 `json:"id"`
+
+	// URL that it delivers to.
+	URL string `json:"url"`
 }
 
 // ImageStatus is the image that was built last.

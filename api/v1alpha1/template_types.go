@@ -5,27 +5,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Scope says where at GitHub the jobs come from and the runners are registered: exactly one field is set.
-type Scope struct {
-	// Repository, as owner/name, whose jobs are served.
-	// +optional
-	// +kubebuilder:validation:MaxLength=140
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(_[A-Za-z0-9]+)?/[A-Za-z0-9._-]+$')",message="write the repository as owner/name, for example octo/widgets"
-	Repository string `json:"repository,omitempty"`
-
-	// Organization whose repositories' jobs are served.
-	// +optional
-	// +kubebuilder:validation:MaxLength=100
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(_[A-Za-z0-9]+)?$')",message="write the organization's login alone, for example octo"
-	Organization string `json:"organization,omitempty"`
-
-	// Enterprise whose organizations' jobs are served.
-	// +optional
-	// +kubebuilder:validation:MaxLength=100
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')",message="write the enterprise's slug alone, for example octo-inc"
-	Enterprise string `json:"enterprise,omitempty"`
-}
-
 // RunnerTemplate is all that one runner is made from. A Runner keeps a copy of it, so that what it started can be found
 // and removed even after its pool was changed.
 type RunnerTemplate struct {
@@ -33,6 +12,13 @@ type RunnerTemplate struct {
 	// +optional
 	// +kubebuilder:default={}
 	GitHub GitHub `json:"github,omitzero"`
+
+	// RunnerGroup that the runners join, by name; the default group when empty. It must exist, and decides at GitHub which
+	// repositories may use the runners. Only for organizations and enterprises.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	RunnerGroup string `json:"runnerGroup,omitempty"`
 
 	// Modal app and credentials.
 	// +optional
@@ -61,26 +47,6 @@ type RunnerTemplate struct {
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="idleTimeout must be a duration between 0s and 24h, for example 90s"
 	IdleTimeout metav1.Duration `json:"idleTimeout,omitzero"`
-}
-
-// GitHub says which server to talk to and as whom.
-type GitHub struct {
-	// URL of the server as a user opens it: https://github.com, a GitHub Enterprise Server, or a data-residency host
-	// (https://SUBDOMAIN.ghe.com).
-	// +optional
-	// +kubebuilder:default="https://github.com"
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^(https://[^/?#@]+|http://(localhost|127[.]0[.]0[.]1)(:[0-9]+)?)/?$')",message="github.url must be the server's https address without a path, for example https://github.com"
-	URL string `json:"url,omitempty"`
-
-	// SecretName of a Secret in the pool's namespace. It holds either github_token (a token that may administer the
-	// runners of the scope and read its actions), or github_app_id, github_app_private_key and, where the App is
-	// installed more than once, github_app_installation_id.
-	// +optional
-	// +kubebuilder:default=github
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	SecretName string `json:"secretName,omitempty"`
 }
 
 // Modal says in which app sandboxes are made and as whom.

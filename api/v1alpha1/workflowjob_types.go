@@ -38,6 +38,10 @@ type WorkflowJobSpec struct {
 	// +optional
 	URL string `json:"url,omitempty"`
 
+	// Public says that the repository was public when the job was first seen.
+	// +optional
+	Public bool `json:"public,omitempty"`
+
 	// Labels that the job asks for (runs-on).
 	// +required
 	// +listType=atomic
@@ -79,7 +83,17 @@ type WorkflowJobStatus struct {
 	// +optional
 	SandboxID string `json:"sandboxID,omitempty"`
 
-	// Problem is what went wrong with the sandbox while the job ran in it.
+	// HeadRepository is the repository that the job's code comes from, as owner/name: another than the job's own when it
+	// is a fork. Empty while it is not known.
+	// +optional
+	HeadRepository string `json:"headRepository,omitempty"`
+
+	// Unconfirmed says that the job was told of by a delivery so late that it may be one that was played again: GitHub is
+	// asked before a runner is made for it.
+	// +optional
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
+
+	// Problem is why the pool does not serve the job, or what went wrong with the sandbox while the job ran in it.
 	// +optional
 	Problem *JobProblem `json:"problem,omitempty"`
 
@@ -96,7 +110,15 @@ type WorkflowJobStatus struct {
 	CompletedAt *metav1.Time `json:"completedAt,omitempty"`
 }
 
-// JobProblem tells why a job could not be brought to its end.
+// Reasons of a WorkflowJob's problem, beside those of a Runner that fails in the middle of its job.
+const (
+	// ReasonPublicRepository: the repository is public, and the pool does not allow that.
+	ReasonPublicRepository = "PublicRepository"
+	// ReasonFork: the job runs code from a fork, and the pool does not allow that.
+	ReasonFork = "Fork"
+)
+
+// JobProblem tells why a job is not served, or could not be brought to its end.
 type JobProblem struct {
 	// Reason in one CamelCase word, as in a Runner's conditions.
 	Reason string `json:"reason"`

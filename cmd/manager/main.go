@@ -37,6 +37,9 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
 )
 
+// freshDelivery is the age up to which a job's delivery is taken at its word.
+const freshDelivery = 10 * time.Minute
+
 // options of the manager, by flag.
 type options struct {
 	metricsAddress string
@@ -44,6 +47,10 @@ type options struct {
 	probeAddress   string
 	webhookAddress string
 	webhookSecrets string
+	webhookURL     string
+	healInterval   time.Duration
+	githubPoints   int
+	jobWorkers     int
 	leaderElect    bool
 	leaseDuration  time.Duration
 	renewDeadline  time.Duration
@@ -72,18 +79,22 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":8080", "Address on which GitHub's webhooks are received, at "+ingress.Path+"; 0 turns it off.")
 	flags.StringVar(&o.webhookSecrets, "webhook-secret-dir", "/etc/modal-runner-controller/webhook", "Folder whose files each hold a secret that webhooks may be signed with.")
+	flags.StringVar(&o.webhookURL, "webhook-url", "", "Address at which GitHub reaches the webhook receiver, without "+ingress.Path+", for example https://runners.example.com. Pools that manage their webhook deliver there, and failed deliveries to it are asked for again.")
+	flags.DurationVar(&o.healInterval, "webhook-heal-interval", 5*time.Minute, "How often failed webhook deliveries are looked for and asked for again.")
+	flags.IntVar(&o.githubPoints, "github-points-per-minute", github.DefaultPointsPerMinute, "How many points of GitHub's secondary rate limit each credential may spend in a minute; 0 is no limit.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one replica of several act at a time. Every replica receives webhooks.")
 	flags.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "How long after the leader's last sign of life another replica takes over.")
 	flags.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease before it gives up.")
 	flags.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "How long replicas wait between two tries to get or renew the lease.")
 	flags.Var(&o.namespaces, "namespace", "Namespace whose RunnerPools are served; may be given several times. All namespaces when not given.")
-	flags.DurationVar(&o.pollInterval, "queue-poll-interval", 30*time.Second, "How often the queue of each repository pool is polled.")
+	flags.DurationVar(&o.pollInterval, "queue-poll-interval", 30*time.Second, "How often the queue of each pool is polled.")
 	flags.DurationVar(&o.listInterval, "list-interval", 15*time.Second, "How often runners and sandboxes are listed while there are any.")
 	flags.DurationVar(&o.sweepInterval, "sweep-interval", 5*time.Minute, "How often runners and sandboxes are listed while there are none, to find what is left over.")
 	flags.DurationVar(&o.orphanGrace, "orphan-grace", 2*time.Minute, "How long a sandbox or registration of this controller may have no Runner before it is removed.")
 	flags.DurationVar(&o.secretTTL, "secret-ttl", 10*time.Second, "How long a Secret is used before it is read again.")
 	flags.DurationVar(&o.jobTTL, "job-ttl", time.Hour, "How long a WorkflowJob is kept after its job is over.")
 	flags.IntVar(&o.runnerWorkers, "runner-workers", 64, "How many Runners are reconciled at once.")
+	flags.IntVar(&o.jobWorkers, "job-workers", 8, "How many WorkflowJobs are reconciled at once.")
 	flags.IntVar(&o.poolWorkers, "pool-workers", 8, "How many RunnerPools are reconciled at once.")
 	o.log.BindFlags(flags)
 }
@@ -92,6 +103,7 @@ func main() {
 	var o options
 	o.bind(flag.CommandLine)
 	flag.Parse()
+	o.webhookURL = strings.TrimSuffix(o.webhookURL, "/")
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.log)))
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
 		ctrl.Log.Error(err, "stopped")
@@ -165,7 +177,7 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error
 	var (
 		now      = clock.RealClock{}
 		secrets  = credentials.NewStore(mgr.GetAPIReader(), now, o.secretTTL)
-		gh       = github.NewClients(secrets, now, github.NewTransport())
+		gh       = github.NewClients(secrets, now, o.githubPoints)
 		recorder = &ingress.Recorder{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
 		poller   = &ingress.Poller{Client: mgr.GetClient(), GitHub: gh, Recorder: recorder, Clock: now, Interval: o.pollInterval}
 		events   = mgr.GetEventRecorder("modal-runner-controller")
@@ -182,34 +194,39 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error
 		Registrations: observe.NewLists[github.Runner](o.listInterval, now),
 		SandboxLists:  observe.NewLists[sandbox.Listed](o.listInterval, now),
 	}
-	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark}
+	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark, Secrets: secrets, WebhookURL: o.webhookURL}
 	poller.Doubt = pools.Doubt
-	runners := &runner.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Explain: poller.Kick}
+	runners := &runner.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Explain: poller.Kick}
 	orphans := &orphan.Sweeper{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Installation: mark,
 		Interval: o.sweepInterval, Grace: o.orphanGrace,
 	}
-	jobs := &workflowjob.Reconciler{Client: mgr.GetClient(), Clock: now, GitHub: gh, Recorder: recorder, TTL: o.jobTTL}
+	jobs := &workflowjob.Reconciler{Client: mgr.GetClient(), Clock: now, Events: events, GitHub: gh, Recorder: recorder, TTL: o.jobTTL}
+	healer := &ingress.Healer{Client: mgr.GetClient(), GitHub: gh, Clock: now, WebhookURL: o.webhookURL, Interval: o.healInterval}
 	if err := errors.Join(
 		pools.SetupWithManager(mgr, o.poolWorkers),
 		runners.SetupWithManager(ctx, mgr, o.runnerWorkers),
-		jobs.SetupWithManager(mgr, 1),
-		mgr.Add(outside.Registrations), mgr.Add(outside.SandboxLists), mgr.Add(poller), mgr.Add(orphans),
+		jobs.SetupWithManager(mgr, o.jobWorkers),
+		mgr.Add(outside.Registrations), mgr.Add(outside.SandboxLists), mgr.Add(poller), mgr.Add(healer), mgr.Add(orphans),
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
-	return o.serve(mgr, recorder)
+	return o.serve(mgr, recorder, secrets)
 }
 
 // serve webhooks and probes.
-func (o *options) serve(mgr ctrl.Manager, recorder *ingress.Recorder) error {
+func (o *options) serve(mgr ctrl.Manager, recorder *ingress.Recorder, secrets *credentials.Store) error {
 	ready := healthz.Ping
 	if o.webhookAddress != "0" {
 		webhook := &ingress.Webhook{
-			Address: o.webhookAddress, SecretDir: o.webhookSecrets, Recorder: recorder, Log: ctrl.Log.WithName("webhook"),
+			Address: o.webhookAddress, SecretDir: o.webhookSecrets, Secrets: secrets, Recorder: recorder, Log: ctrl.Log.WithName("webhook"),
+			Clock: clock.RealClock{}, Fresh: min(freshDelivery, o.jobTTL),
 		}
 		if err := mgr.Add(webhook); err != nil {
 			return fmt.Errorf("setting up the webhook receiver: %w", err)
+		}
+		if len(o.namespaces) > 0 {
+			webhook.Namespace = o.namespaces[0]
 		}
 		ready = webhook.Ready
 	}

@@ -40,6 +40,8 @@ import (
 type Reconciler struct {
 	client.Client
 	*observe.Outside
+	// Live reads from the API server, for what must not be done on a stale view.
+	Live   client.Reader
 	Clock  clock.WithTicker
 	Events events.EventRecorder
 	// Explain asks for the jobs of a pool soon: one of its runners is busy with a job that is not known.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
@@ -21,6 +22,9 @@ const (
 	tagRunner       = "modalrunner-runner"
 )
 
+// staleWait is how soon to look again at a Runner of which the cache does not know the latest yet.
+const staleWait = 200 * time.Millisecond
+
 // launch registers the runner and creates its sandbox, once per attempt.
 //
 // Both calls may succeed without their answers arriving, or the controller may die after either. The name tells: GitHub
@@ -37,12 +41,27 @@ func (l *life) launch(ctx context.Context) error {
 	if !l.mayTry() || !l.poolReady() {
 		return nil
 	}
+	if current, err := l.current(ctx); err != nil || !current {
+		l.lookAgain(l.now.Add(staleWait))
+		return err
+	}
 	s.Name = l.runner.OutsideName()
 	err := l.start(ctx)
 	if err != nil {
 		l.condition(v1alpha1.ConditionLaunched, false, launchReason(err), clip(err.Error()))
 	}
 	return err
+}
+
+// current says whether the Runner is still as it was read. A cache that is behind, or a leader that does not know yet that it
+// is none any more, would otherwise launch again what another has launched and ended meanwhile (I1): Modal refuses a second
+// sandbox of the same name only as long as the first one lives.
+func (l *life) current(ctx context.Context) (bool, error) {
+	var now v1alpha1.Runner
+	if err := l.Live.Get(ctx, l.key(), &now); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return now.UID == l.runner.UID && now.ResourceVersion == l.stored.ResourceVersion, nil
 }
 
 // adoptBusy takes up the sandbox of a runner that is known by its job alone: the controller died before it could store
@@ -98,7 +117,7 @@ func (l *life) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	registered, err := gh.CreateJITRunner(ctx, l.place.Scope, l.status().Name, l.runner.Spec.Labels)
+	registered, err := gh.CreateJITRunner(ctx, l.place.Scope, l.runner.Spec.RunnerGroup, l.status().Name, l.runner.Spec.Labels)
 	if fault.Is(err, fault.Conflict) {
 		return l.resume(ctx, gh, modal)
 	}
@@ -227,9 +246,9 @@ func launchReason(err error) string {
 		return v1alpha1.ReasonUnauthorized
 	case fault.Forbidden:
 		return v1alpha1.ReasonForbidden
-	case fault.Throttled:
+	case fault.Throttled, fault.Held:
 		return v1alpha1.ReasonThrottled
-	case fault.Invalid, fault.Conflict, fault.NotFound:
+	case fault.Invalid, fault.Conflict, fault.NotFound, fault.NoRunnerGroup:
 		return v1alpha1.ReasonRefused
 	default:
 		return v1alpha1.ReasonUnreachable

@@ -69,7 +69,7 @@ func newWorld(t *testing.T, behaviour runner.Behaviour) *world {
 		}).
 		Build()
 	w.reconciler = &Reconciler{
-		Client: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: w.events,
+		Client: w.cluster, Live: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: w.events,
 		Explain: func(types.NamespacedName) { w.explained++ },
 	}
 	w.reconciler.prepare(8)

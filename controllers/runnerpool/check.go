@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
 )
 
@@ -33,9 +35,11 @@ type checks struct {
 
 type check struct {
 	// of is what was checked: the client, which is another one when the credentials change.
-	of       any
-	at       time.Time
-	err      error
+	of  any
+	at  time.Time
+	err error
+	// found is what a check that went well gave.
+	found    any
 	failures int
 	running  bool
 }
@@ -73,43 +77,73 @@ func (r *Reconciler) Doubt(pool types.NamespacedName) {
 func (r *Reconciler) checkPool(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) time.Time {
 	place := observe.PlaceOf(pool.Namespace, pool.Spec.Scope, &pool.Spec.RunnerTemplate)
 	gh, ghErr := r.GitHubAt(ctx, place)
-	again := r.checkOne(ctx, pool, runners, v1alpha1.ConditionGitHubReady, gh, ghErr, "GitHub accepts the credentials for "+place.Scope.String(),
-		func(ctx context.Context) error { return gh.CheckAccess(ctx, place.Scope) })
+	again := r.checkOne(ctx, pool, runners, checking{
+		kind: v1alpha1.ConditionGitHubReady, of: githubAccess{gh, pool.Spec.RunnerGroup}, err: ghErr,
+		well: "GitHub accepts the credentials for " + place.Scope.String(),
+		access: func(ctx context.Context) (any, error) {
+			return nil, gh.CheckAccess(ctx, place.Scope, pool.Spec.RunnerGroup)
+		},
+	})
 	modal, modalErr := r.ModalAt(ctx, place)
-	again = earlier(again, r.checkOne(ctx, pool, runners, v1alpha1.ConditionModalReady, modal, modalErr, "Modal accepts the credentials",
-		func(ctx context.Context) error { return modal.Check(ctx) }))
-	return earlier(again, r.ensureImage(ctx, pool, gh, modal))
+	again = earlier(again, r.checkOne(ctx, pool, runners, checking{
+		kind: v1alpha1.ConditionModalReady, of: modal, err: modalErr, well: "Modal accepts the credentials",
+		access: func(ctx context.Context) (any, error) { return nil, modal.Check(ctx) },
+	}))
+	again = earlier(again, r.ensureImage(ctx, pool, gh, modal))
+	if gh != nil {
+		again = earlier(again, setRateLimited(pool, gh.Budget()))
+	}
+	return earlier(again, r.ensureWebhook(ctx, pool, runners, gh, ghErr))
 }
 
-// checkOne sets one condition from a check that is made when it is due. A client that could not even be made is err.
-func (r *Reconciler) checkOne(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, kind string, of any, err error, well string, access func(context.Context) error) time.Time {
+// githubAccess is what access to GitHub is checked of.
+type githubAccess struct {
+	client *github.Client
+	group  string
+}
+
+// checking of one condition.
+type checking struct {
+	kind string
+	// of is what is checked; err says that it could not even be made.
+	of  any
+	err error
+	// well is the condition's message when access succeeds.
+	well   string
+	access func(context.Context) (any, error)
+}
+
+// checkOne sets one condition from a check that is made when it is due.
+func (r *Reconciler) checkOne(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, c checking) time.Time {
 	key, now := client.ObjectKeyFromObject(pool), r.Clock.Now()
-	if err != nil {
-		r.checks.set(key, kind, check{})
-		setError(pool, kind, err)
-		return now.Add(fault.RetryAfter(err, now, recheckBad))
+	if c.err != nil {
+		r.checks.set(key, c.kind, check{})
+		setError(pool, c.kind, c.err)
+		return now.Add(fault.RetryAfter(c.err, now, recheckBad))
 	}
-	last := r.checks.get(key, kind)
-	if last.of != of {
-		last = check{of: of}
+	last := r.checks.get(key, c.kind)
+	if last.of != c.of {
+		last = check{of: c.of}
 	}
 	if !last.running && (!last.next().After(now) || doubted(runners, last.at)) {
 		last.running = true
-		r.checks.set(key, kind, last)
-		go r.runCheck(context.WithoutCancel(ctx), key, kind, last, access)
+		r.checks.set(key, c.kind, last)
+		go r.runCheck(context.WithoutCancel(ctx), key, c.kind, last, c.access)
 	}
+	known := meta.FindStatusCondition(pool.Status.Conditions, c.kind)
 	switch {
 	case last.at.IsZero():
 		// What the condition said before holds until the answer is there.
-		if meta.FindStatusCondition(pool.Status.Conditions, kind) == nil {
-			setCondition(pool, kind, false, v1alpha1.ReasonChecking, "being checked")
+		if known == nil {
+			setCondition(pool, c.kind, false, v1alpha1.ReasonChecking, "being checked")
 		}
 		return time.Time{}
 	case last.err == nil:
-		setCondition(pool, kind, true, v1alpha1.ReasonReady, well)
-	case fault.Is(last.err, fault.Transient) && last.failures <= toleratedFailures && meta.IsStatusConditionTrue(pool.Status.Conditions, kind):
+		setCondition(pool, c.kind, true, v1alpha1.ReasonReady, c.well)
+	case fault.Is(last.err, fault.Held) && known != nil:
+	case fault.Is(last.err, fault.Transient) && last.failures <= toleratedFailures && known != nil && known.Status == metav1.ConditionTrue:
 	default:
-		setError(pool, kind, last.err)
+		setError(pool, c.kind, last.err)
 	}
 	if last.running {
 		return time.Time{}
@@ -118,10 +152,11 @@ func (r *Reconciler) checkOne(ctx context.Context, pool *v1alpha1.RunnerPool, ru
 }
 
 // runCheck makes a check and wakes the pool. It outlives the reconcile that starts it; the call has a deadline of its own.
-func (r *Reconciler) runCheck(ctx context.Context, pool types.NamespacedName, kind string, last check, access func(context.Context) error) {
-	result := check{of: last.of, err: access(ctx), at: r.Clock.Now()}
-	if result.err != nil {
-		result.failures = last.failures + 1
+func (r *Reconciler) runCheck(ctx context.Context, pool types.NamespacedName, kind string, last check, access func(context.Context) (any, error)) {
+	found, err := access(ctx)
+	result := check{of: last.of, found: found, err: err, at: r.Clock.Now()}
+	if err != nil {
+		result.failures, result.found = last.failures+1, last.found
 	}
 	r.checks.set(pool, kind, result)
 	r.wake <- event.TypedGenericEvent[types.NamespacedName]{Object: pool}
@@ -143,7 +178,7 @@ func doubted(runners []v1alpha1.Runner, since time.Time) bool {
 			continue
 		}
 		switch c.Reason {
-		case v1alpha1.ReasonUnauthorized, v1alpha1.ReasonForbidden, v1alpha1.ReasonSecretInvalid, v1alpha1.ReasonSecretNotFound:
+		case v1alpha1.ReasonUnauthorized, v1alpha1.ReasonForbidden, v1alpha1.ReasonRefused, v1alpha1.ReasonSecretInvalid, v1alpha1.ReasonSecretNotFound:
 			return true
 		}
 	}

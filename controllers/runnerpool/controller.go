@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
 )
 
@@ -40,10 +41,13 @@ import (
 type Reconciler struct {
 	client.Client
 	*observe.Outside
-	Clock  clock.Clock
-	Events events.EventRecorder
+	Clock   clock.Clock
+	Events  events.EventRecorder
+	Secrets *credentials.Store
 	// Installation is the mark that the pool's Runners get.
 	Installation string
+	// WebhookURL at which GitHub reaches the webhook receiver, without its path; empty when that is not known.
+	WebhookURL string
 
 	checks *checks
 	images *images
@@ -101,7 +105,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	} else {
 		err = r.drain(ctx, &pool, runners)
 		if err == nil && len(runners) == 0 {
-			return ctrl.Result{}, r.release(ctx, &pool)
+			var gone bool
+			if gone, err = r.endWebhook(ctx, &pool); gone {
+				return ctrl.Result{}, r.release(ctx, &pool)
+			}
+			again = r.Clock.Now().Add(recheckBad)
 		}
 	}
 	if patchErr := r.writeStatus(ctx, stored, &pool); patchErr != nil {

@@ -68,7 +68,7 @@ func (r *Reconciler) situationOf(ctx context.Context, pool *v1alpha1.RunnerPool,
 	jobOf := map[string]v1alpha1.JobState{}
 	for i := range jobs.Items {
 		job := &jobs.Items[i]
-		if job.Status.State == v1alpha1.JobQueued && job.DeletionTimestamp.IsZero() {
+		if pool.Wants(job) {
 			s.queued++
 			if at := queuedAt(job); s.waitingSince.IsZero() || at.Before(s.waitingSince) {
 				s.waitingSince = at

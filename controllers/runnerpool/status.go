@@ -1,11 +1,15 @@
 package runnerpool
 
 import (
+	"fmt"
+	"time"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
 )
 
 // reasons of conditions for the classes of errors.
@@ -15,7 +19,9 @@ var reasons = map[fault.Class]string{
 	fault.Unauthorized:  v1alpha1.ReasonUnauthorized,
 	fault.Forbidden:     v1alpha1.ReasonForbidden,
 	fault.NotFound:      v1alpha1.ReasonForbidden,
+	fault.NoRunnerGroup: v1alpha1.ReasonRunnerGroupNotFound,
 	fault.Throttled:     v1alpha1.ReasonThrottled,
+	fault.Held:          v1alpha1.ReasonThrottled,
 	fault.Transient:     v1alpha1.ReasonUnreachable,
 	fault.Invalid:       v1alpha1.ReasonRefused,
 	fault.Conflict:      v1alpha1.ReasonRefused,
@@ -33,6 +39,24 @@ func setCondition(pool *v1alpha1.RunnerPool, kind string, status bool, reason, m
 
 func setError(pool *v1alpha1.RunnerPool, kind string, err error) {
 	setCondition(pool, kind, false, reasons[fault.ClassOf(err)], err.Error())
+}
+
+// setRateLimited says whether GitHub limits the pool's credentials, and gives when to look again.
+func setRateLimited(pool *v1alpha1.RunnerPool, b github.Budget) time.Time {
+	set := func(limited bool, reason, message string) {
+		setCondition(pool, v1alpha1.ConditionRateLimited, limited, reason, message)
+	}
+	switch {
+	case !b.ThrottledUntil.IsZero():
+		set(true, v1alpha1.ReasonThrottled, "GitHub asks to wait until "+b.ThrottledUntil.UTC().Format(time.RFC3339))
+		return b.ThrottledUntil
+	case b.Low():
+		set(true, v1alpha1.ReasonBudgetLow, fmt.Sprintf("most of the %d requests that GitHub allows in an hour are used up: until %s the rest is kept for waiting jobs",
+			b.Limit, b.Reset.UTC().Format(time.RFC3339)))
+		return b.Reset
+	}
+	set(false, v1alpha1.ReasonBudgetSufficient, "GitHub does not limit the credentials now")
+	return time.Time{}
 }
 
 // summarize the conditions in Ready: the first that is not as it should be speaks.

@@ -1,5 +1,5 @@
-// Package workflowjob sees to the end of WorkflowJobs: jobs of which nothing was heard are asked for, and those that are
-// over are removed after a while.
+// Package workflowjob sees to WorkflowJobs: GitHub is asked what has to be known before a job is served, a job that its pool
+// refuses says why, and jobs that are over are removed after a while.
 package workflowjob
 
 import (
@@ -7,51 +7,71 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
-	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/ingress"
+	"github.com/modalrunner/modal-runner-controller/internal/lanes"
 )
 
-// +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch;update;delete
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch;update;patch;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
-
-const (
-	// confirmEvery is how long a job of an organization or enterprise may go unheard of before GitHub is asked about it.
-	// Those of a repository are seen by the poll.
-	confirmEvery = 10 * time.Minute
-	// confirmJitter spreads the asking out.
-	confirmJitter = 0.3
-)
 
 // Reconciler of WorkflowJobs.
 type Reconciler struct {
 	client.Client
 	Clock    clock.PassiveClock
+	Events   events.EventRecorder
 	GitHub   *github.Clients
 	Recorder *ingress.Recorder
 	// TTL of a WorkflowJob after its job is over.
 	TTL time.Duration
+
+	lanes *lanes.Lanes
 }
+
+// laneShare of the workers is the most that ask GitHub with the same credentials at once (I7).
+const laneShare = 4
 
 // SetupWithManager registers the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
+	r.lanes = lanes.New(max(1, workers/laneShare))
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("workflowjob").
 		For(&v1alpha1.WorkflowJob{}).
+		Watches(&v1alpha1.RunnerPool{}, handler.EnqueueRequestsFromMapFunc(r.jobsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
 
-// Reconcile one job: remove it when it has been over for the TTL, ask about it when nothing was heard of it.
+// jobsOf a pool that are not over: what it refuses may have changed.
+func (r *Reconciler) jobsOf(ctx context.Context, pool client.Object) []ctrl.Request {
+	var jobs v1alpha1.WorkflowJobList
+	err := r.List(ctx, &jobs, client.InNamespace(pool.GetNamespace()), client.MatchingLabels{v1alpha1.PoolLabel: pool.GetName()}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		// The cache answers always.
+		return nil
+	}
+	var requests []ctrl.Request
+	for i := range jobs.Items {
+		if jobs.Items[i].Status.State != v1alpha1.JobCompleted {
+			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&jobs.Items[i])})
+		}
+	}
+	return requests
+}
+
+// Reconcile one job: remove it when it has been over for the TTL, else decide whether it is served.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var job v1alpha1.WorkflowJob
 	if err := r.Get(ctx, request.NamespacedName, &job); err != nil {
@@ -63,7 +83,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if job.Status.State == v1alpha1.JobCompleted {
 		return r.expire(ctx, &job)
 	}
-	return r.confirm(ctx, &job)
+	var pool v1alpha1.RunnerPool
+	if err := r.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Spec.PoolName}, &pool); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if err := r.explain(ctx, &pool, &job); err != nil {
+		return ctrl.Result{}, err
+	}
+	return r.decide(ctx, &pool, &job)
 }
 
 // expire a job that is over.
@@ -76,28 +103,4 @@ func (r *Reconciler) expire(ctx context.Context, job *v1alpha1.WorkflowJob) (ctr
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
 	return ctrl.Result{}, client.IgnoreNotFound(r.Delete(ctx, job, client.Preconditions{UID: &job.UID, ResourceVersion: &job.ResourceVersion}))
-}
-
-// confirm a job that is not over, where no poll does.
-func (r *Reconciler) confirm(ctx context.Context, job *v1alpha1.WorkflowJob) (ctrl.Result, error) {
-	var pool v1alpha1.RunnerPool
-	if err := r.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Spec.PoolName}, &pool); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if pool.Spec.Repository != "" {
-		return ctrl.Result{}, nil
-	}
-	next := wait.Jitter(confirmEvery, confirmJitter)
-	if r.Clock.Since(job.CreationTimestamp.Time) < confirmEvery {
-		return ctrl.Result{RequeueAfter: next}, nil
-	}
-	gh, err := r.GitHub.For(ctx, pool.Namespace, pool.Spec.GitHub, github.ScopeOf(pool.Spec.GitHub.URL, pool.Spec.Scope))
-	if err == nil {
-		err = r.Recorder.Confirm(ctx, gh, job, r.Clock.Now())
-	}
-	if err != nil {
-		log.FromContext(ctx).V(1).Info("could not ask about the job", "error", err.Error())
-		next = max(next, fault.RetryAfter(err, r.Clock.Now(), next))
-	}
-	return ctrl.Result{RequeueAfter: next}, nil
 }

@@ -1,17 +1,20 @@
 package workflowjob
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/ingress"
+	"github.com/modalrunner/modal-runner-controller/internal/lanes"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
 	"github.com/modalrunner/modal-runner-controller/test/simulated"
@@ -26,29 +29,33 @@ type world struct {
 	cluster    client.Client
 	reconciler *Reconciler
 	job        *v1alpha1.WorkflowJob
+	pool       *v1alpha1.RunnerPool
 	result     ctrl.Result
 }
 
-// newWorld of one job of an organization's pool, of which nothing is heard.
+// newWorld of one queued job of an organization's pool.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{WithT: NewWithT(t), World: simulated.New(t, githubsim.Options{}, modalsim.Options{}), t: t}
 	id := w.GitHub.AddQueuedJob(simulated.Repository, "build", []string{"modal"})
+	known, _ := w.GitHub.Job(id)
 	w.job = &v1alpha1.WorkflowJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "job-1", CreationTimestamp: metav1.NewTime(noon)},
-		Spec:       v1alpha1.WorkflowJobSpec{PoolName: "p", ID: id, Repository: simulated.Repository, Labels: []string{"modal"}},
+		Spec:       v1alpha1.WorkflowJobSpec{PoolName: "p", ID: id, RunID: known.RunID, Repository: simulated.Repository, Labels: []string{"modal"}},
 		Status:     v1alpha1.WorkflowJobStatus{State: v1alpha1.JobQueued},
 	}
-	w.cluster = w.Cluster().WithObjects(w.job,
-		&v1alpha1.RunnerPool{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "p"},
-			Spec: v1alpha1.RunnerPoolSpec{Scope: v1alpha1.Scope{Organization: "octo"},
-				RunnerTemplate: v1alpha1.RunnerTemplate{GitHub: v1alpha1.GitHub{URL: w.GitHub.URL(), SecretName: "github"}}},
+	w.pool = &v1alpha1.RunnerPool{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "p"},
+		Spec: v1alpha1.RunnerPoolSpec{
+			Scope:          v1alpha1.Scope{Organization: "octo"},
+			RunnerTemplate: v1alpha1.RunnerTemplate{GitHub: v1alpha1.GitHub{URL: w.GitHub.URL(), SecretName: "github"}},
 		},
-	).Build()
+	}
+	w.cluster = w.Cluster().WithObjects(w.job, w.pool).Build()
 	w.reconciler = &Reconciler{
 		Client: w.cluster, Clock: w.Clock, GitHub: w.Outside(w.cluster).GitHub,
 		Recorder: &ingress.Recorder{Client: w.cluster, Live: w.cluster}, TTL: time.Hour,
+		Events: events.NewFakeRecorder(100), lanes: lanes.New(1),
 	}
 	return w
 }
@@ -60,24 +67,87 @@ func (w *world) reconcile() {
 	w.Expect(err).NotTo(HaveOccurred())
 }
 
+func (w *world) change(change func(*v1alpha1.WorkflowJob)) {
+	w.t.Helper()
+	change(w.job)
+	w.Expect(w.cluster.Update(w.t.Context(), w.job)).To(Succeed())
+}
+
 func (w *world) state() v1alpha1.JobState {
 	w.t.Helper()
 	w.Expect(w.cluster.Get(w.t.Context(), client.ObjectKeyFromObject(w.job), w.job)).To(Succeed())
 	return w.job.Status.State
 }
 
-func TestAJobOfWhichNothingIsHeardIsAskedForAfterAWhile(t *testing.T) {
+// B62: an old delivery starts nothing that GitHub does not confirm.
+func TestB62_AJobThatOnlyAnOldDeliveryTellsOfIsAskedFor(t *testing.T) {
 	w := newWorld(t)
+	w.change(func(job *v1alpha1.WorkflowJob) { job.Status.Unconfirmed = true })
+	w.Expect(w.pool.Wants(w.job)).To(BeFalse())
 	w.GitHub.CancelJob(w.job.Spec.ID)
-	w.reconcile()
-	w.Expect(w.result.RequeueAfter).To(And(BeNumerically(">=", confirmEvery), BeNumerically("<=", confirmEvery*13/10)))
-	w.Clock.Step(confirmEvery - time.Second)
-	w.reconcile()
-	w.Expect(w.state()).To(Equal(v1alpha1.JobQueued))
-	w.Clock.Step(time.Second)
 	w.reconcile()
 	w.Expect(w.state()).To(Equal(v1alpha1.JobCompleted))
 	w.Expect(w.job.Status.Conclusion).To(Equal("cancelled"))
+}
+
+func TestB62_AJobThatGitHubConfirmsIsServed(t *testing.T) {
+	w := newWorld(t)
+	w.change(func(job *v1alpha1.WorkflowJob) { job.Status.Unconfirmed = true })
+	w.reconcile()
+	w.Expect(w.state()).To(Equal(v1alpha1.JobQueued))
+	w.Expect(w.job.Status.Unconfirmed).To(BeFalse())
+	w.reconcile()
+	w.state()
+	w.Expect(w.job.Status.HeadRepository).To(Equal(simulated.Repository))
+	w.Expect(w.pool.Wants(w.job)).To(BeTrue())
+}
+
+func TestB53_AJobThatCannotBeAskedForWaitsAndIsAskedForAgain(t *testing.T) {
+	w := newWorld(t)
+	w.change(func(job *v1alpha1.WorkflowJob) { job.Status.Unconfirmed = true })
+	w.GitHub.Inject(githubsim.Fault{Status: http.StatusBadGateway, Times: 1})
+	w.reconcile()
+	w.Expect(w.result.RequeueAfter).To(And(BeNumerically(">=", askAgain), BeNumerically("<=", askAgain*13/10)))
+	w.state()
+	w.Expect(w.job.Status.Unconfirmed).To(BeTrue())
+	w.reconcile()
+	w.state()
+	w.Expect(w.job.Status.Unconfirmed).To(BeFalse())
+}
+
+func TestAJobOfAPublicRepositoryIsRefusedUnlessThePoolAllowsIt(t *testing.T) {
+	w := newWorld(t)
+	w.change(func(job *v1alpha1.WorkflowJob) { job.Spec.Public = true })
+	w.reconcile()
+	w.state()
+	w.Expect(w.job.Status.Problem.Reason).To(Equal(v1alpha1.ReasonPublicRepository))
+	w.Expect(w.job.Status.Problem.Message).To(ContainSubstring("spec.allowPublicRepositories"))
+	w.Expect(w.pool.Wants(w.job)).To(BeFalse())
+	w.pool.Spec.AllowPublicRepositories = true
+	w.Expect(w.cluster.Update(t.Context(), w.pool)).To(Succeed())
+	w.reconcile()
+	w.state()
+	w.Expect(w.job.Status.Problem).To(BeNil())
+	w.Expect(w.pool.Wants(w.job)).To(BeTrue())
+}
+
+func TestAJobFromAForkIsRefusedUnlessThePoolAllowsIt(t *testing.T) {
+	w := newWorld(t)
+	id := w.GitHub.AddForkJob(simulated.Repository, "mallory/widgets", "build", []string{"modal"})
+	w.change(func(job *v1alpha1.WorkflowJob) {
+		known, _ := w.GitHub.Job(id)
+		job.Spec.ID, job.Spec.RunID = id, known.RunID
+	})
+	w.Expect(w.pool.Wants(w.job)).To(BeFalse(), "served before it was known where it comes from")
+	w.reconcile()
+	w.Expect(w.state()).To(Equal(v1alpha1.JobQueued))
+	w.reconcile()
+	w.state()
+	w.Expect(w.job.Status.HeadRepository).To(Equal("mallory/widgets"))
+	w.Expect(w.job.Status.Problem.Reason).To(Equal(v1alpha1.ReasonFork))
+	w.Expect(w.pool.Wants(w.job)).To(BeFalse())
+	w.pool.Spec.AllowForks = true
+	w.Expect(w.pool.Wants(w.job)).To(BeTrue())
 }
 
 func TestAJobThatIsOverIsRemovedAfterTheTTL(t *testing.T) {

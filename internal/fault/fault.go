@@ -18,12 +18,16 @@ const (
 	Transient Class = "Transient"
 	// Throttled: the other side asks to wait until RetryAt. The call took no effect.
 	Throttled Class = "Throttled"
+	// Held: the call was not made, so as to stay within the other side's limits; it may be made at RetryAt. Nothing is wrong.
+	Held Class = "Held"
 	// Unauthorized: the credentials are refused.
 	Unauthorized Class = "Unauthorized"
 	// Forbidden: the credentials are valid but not for this.
 	Forbidden Class = "Forbidden"
 	// NotFound: what the call is about does not exist, or not any more.
 	NotFound Class = "NotFound"
+	// NoRunnerGroup: the runner group that the pool names does not exist.
+	NoRunnerGroup Class = "NoRunnerGroup"
 	// Conflict: what the call would create exists already.
 	Conflict Class = "Conflict"
 	// Busy: a runner cannot be removed because it runs a job.
@@ -44,7 +48,7 @@ type Error struct {
 	Class Class
 	// Message of the other side, or of the error underneath.
 	Message string
-	// RetryAt is when to try again, for Throttled.
+	// RetryAt is when to try again, for Throttled and Held.
 	RetryAt time.Time
 	// Err is the error underneath, if any.
 	Err error

@@ -4,6 +4,7 @@ package github
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,63 +27,82 @@ const (
 	defaultThrottle = time.Minute
 	maxThrottle     = 15 * time.Minute
 	pageSize        = 100
+	// maxErrorBody is how much is read of an error answer.
+	maxErrorBody = 16 << 10
 )
 
-// Client calls GitHub with one credential. While GitHub throttles it, calls fail at once with the time to wait for, so
-// that no worker sleeps and other credentials go on.
+// Client calls GitHub with one credential. While GitHub throttles it, or its budget is used up, calls fail at once with the
+// time to wait for, so that no worker sleeps and other credentials go on.
 type Client struct {
-	rest  *gh.Client
-	clock clock.PassiveClock
-	gate  gate
+	rest   *gh.Client
+	clock  clock.PassiveClock
+	gate   gate
+	budget *budget
+	// asApp is nil when the credentials are not those of an App.
+	asApp  *app
+	groups groups
+	denied denials
 }
 
-// newClient for a server whose requests are authenticated by the transport.
-func newClient(server string, authenticated http.RoundTripper, clock clock.PassiveClock) (*Client, error) {
-	rest := gh.NewClient(&http.Client{Transport: newConditional(authenticated), Timeout: callTimeout})
+// newClient for a server whose requests are authenticated by the transport, within a budget.
+func newClient(server string, authenticated http.RoundTripper, budget *budget) (*Client, error) {
+	rest, err := newREST(server, newConditional(budgeted{budget: budget, next: authenticated}))
+	if err != nil {
+		return nil, err
+	}
+	return &Client{rest: rest, clock: budget.clock, budget: budget}, nil
+}
+
+func newREST(server string, transport http.RoundTripper) (*gh.Client, error) {
+	rest := gh.NewClient(&http.Client{Transport: transport, Timeout: callTimeout})
 	base, err := url.Parse(apiURL(server))
 	if err != nil {
 		return nil, fmt.Errorf("parsing GitHub server %q: %w", server, err)
 	}
 	rest.BaseURL = base
 	rest.UserAgent = "modal-runner-controller"
-	return &Client{rest: rest, clock: clock}, nil
+	return rest, nil
 }
 
-// do runs one call of the SDK behind the throttling gate and classifies what it answers.
-func (c *Client) do(op string, call func() (*gh.Response, error)) error {
+// do runs one operation behind the throttling gate and classifies what GitHub answers. The call gets the context that its
+// requests must be made with.
+func (c *Client) do(ctx context.Context, op operation, call func(context.Context) (*gh.Response, error)) error {
 	if until := c.gate.closedUntil(c.clock.Now()); !until.IsZero() {
 		return throttled(op, until, nil)
 	}
-	resp, err := call()
+	resp, err := call(withOperation(ctx, op))
 	err = c.classify(op, resp, err)
 	if err == nil {
 		c.gate.opened()
 	}
-	metrics.GitHubCall(op, outcome(resp, err))
+	metrics.GitHubCall(op.name, outcome(resp, err))
 	return err
 }
 
+// outcome of a call in the metrics.
 func outcome(resp *gh.Response, err error) string {
-	if resp != nil && resp.Response != nil {
-		if resp.Header.Get(fromCacheHeader) != "" {
-			return strconv.Itoa(http.StatusNotModified)
-		}
+	switch {
+	case resp != nil && resp.Response != nil && resp.Header.Get(fromCacheHeader) != "":
+		return strconv.Itoa(http.StatusNotModified)
+	case resp != nil && resp.Response != nil:
 		return strconv.Itoa(resp.StatusCode)
-	}
-	if err != nil {
+	case fault.Is(err, fault.Held):
+		return "held"
+	case err != nil:
 		return "none"
+	default:
+		return strconv.Itoa(http.StatusOK)
 	}
-	return strconv.Itoa(http.StatusOK)
 }
 
-func throttled(op string, until time.Time, err error) *fault.Error {
+func throttled(op operation, until time.Time, err error) *fault.Error {
 	return &fault.Error{
-		Op: op, Class: fault.Throttled, RetryAt: until, Err: err,
+		Op: op.name, Class: fault.Throttled, RetryAt: until, Err: err,
 		Message: "GitHub asks to wait until " + until.UTC().Format(time.RFC3339),
 	}
 }
 
-func (c *Client) classify(op string, resp *gh.Response, err error) error {
+func (c *Client) classify(op operation, resp *gh.Response, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -90,52 +110,71 @@ func (c *Client) classify(op string, resp *gh.Response, err error) error {
 		c.gate.close(until)
 		return throttled(op, until, err)
 	}
+	var classified *fault.Error
+	if errors.As(err, &classified) {
+		// The budget or the App's authentication, on the way to GitHub.
+		if classified.Class == fault.Throttled {
+			c.gate.close(classified.RetryAt)
+		}
+		return classified
+	}
 	if resp == nil || resp.Response == nil {
-		return fault.FromContext(op, stripURL(err))
+		return fault.FromContext(op.name, stripURL(err))
 	}
-	message := messageOf(err, resp)
-	class := fault.Transient
-	switch resp.StatusCode {
-	case http.StatusUnauthorized:
-		class = fault.Unauthorized
-	case http.StatusForbidden:
-		class = fault.Forbidden
-	case http.StatusNotFound, http.StatusGone:
-		class = fault.NotFound
-	case http.StatusConflict:
-		class = fault.Conflict
-	case http.StatusUnprocessableEntity, http.StatusBadRequest:
-		class = fault.Invalid
-	}
-	return &fault.Error{Op: op, Class: class, Message: message, Err: err}
+	return &fault.Error{Op: op.name, Class: classOf(resp.StatusCode), Message: messageOf(err, resp) + missing(resp.Header), Err: err}
 }
 
-// throttledUntil tells a primary or secondary rate limit, on 403 and 429 alike, and when to go on: Retry-After, else the
-// reset time, else a minute and doubling. go-github v60 knows them on 403 only.
-// Source: docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api.
+func classOf(status int) fault.Class {
+	switch status {
+	case http.StatusUnauthorized:
+		return fault.Unauthorized
+	case http.StatusForbidden:
+		return fault.Forbidden
+	case http.StatusNotFound, http.StatusGone:
+		return fault.NotFound
+	case http.StatusConflict:
+		return fault.Conflict
+	case http.StatusUnprocessableEntity, http.StatusBadRequest:
+		return fault.Invalid
+	default:
+		return fault.Transient
+	}
+}
+
+// throttledUntil tells a primary or secondary rate limit, on 403 and 429 alike, and when to go on. go-github v60 knows them
+// on 403 only.
 func (c *Client) throttledUntil(resp *gh.Response, err error) (time.Time, bool) {
 	var primary *gh.RateLimitError
 	if errors.As(err, &primary) {
 		return primary.Rate.Reset.Time, true
 	}
-	var secondary *gh.AbuseRateLimitError
-	isSecondary := errors.As(err, &secondary)
 	if resp == nil || resp.Response == nil {
 		return time.Time{}, false
 	}
-	limited := isSecondary || resp.StatusCode == http.StatusTooManyRequests ||
-		resp.StatusCode == http.StatusForbidden && (resp.Header.Get("Retry-After") != "" || resp.Header.Get("X-RateLimit-Remaining") == "0")
+	var secondary *gh.AbuseRateLimitError
+	limited := errors.As(err, &secondary) || limits(resp.StatusCode, resp.Header)
 	if !limited {
 		return time.Time{}, false
 	}
-	now := c.clock.Now()
-	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
-		return now.Add(time.Duration(seconds) * time.Second), true
+	return waitFor(resp.Header, c.clock.Now(), c.gate.nextWait), true
+}
+
+// limits says whether an answer refuses for a rate limit.
+func limits(status int, header http.Header) bool {
+	return status == http.StatusTooManyRequests ||
+		status == http.StatusForbidden && (header.Get("Retry-After") != "" || header.Get("X-RateLimit-Remaining") == "0")
+}
+
+// waitFor gives when to go on: Retry-After, else the reset time, else what otherwise says.
+// Source: docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api.
+func waitFor(header http.Header, now time.Time, otherwise func() time.Duration) time.Time {
+	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
+		return now.Add(time.Duration(seconds) * time.Second)
 	}
-	if reset, err := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64); err == nil && resp.Header.Get("X-RateLimit-Remaining") == "0" {
-		return time.Unix(reset, 0), true
+	if reset, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64); err == nil && header.Get("X-RateLimit-Remaining") == "0" {
+		return time.Unix(reset, 0)
 	}
-	return now.Add(c.gate.nextWait()), true
+	return now.Add(otherwise())
 }
 
 // messageOf an error answer: GitHub's own words, without the URL.
@@ -151,6 +190,15 @@ func messageOf(err error, resp *gh.Response) string {
 		return fmt.Sprintf("GitHub answered %d: %s", resp.StatusCode, message)
 	}
 	return fmt.Sprintf("GitHub answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+}
+
+// messageIn the body of an error answer.
+func messageIn(body []byte) string {
+	var answer struct{ Message string }
+	if err := json.Unmarshal(body, &answer); err != nil || answer.Message == "" {
+		return "no message"
+	}
+	return answer.Message
 }
 
 // stripURL takes the URL out of an error of net/http, for messages that stay the same from one call to the next.
@@ -171,34 +219,6 @@ func pages(list func(gh.ListOptions) (*gh.Response, error)) (*gh.Response, error
 			return resp, err
 		}
 		opts.Page = resp.NextPage
-	}
-}
-
-// CheckAccess asks for the first runner of the scope, which needs the same permission as registering one.
-func (c *Client) CheckAccess(ctx context.Context, scope Scope) error {
-	err := c.do("checking access to runners", func() (*gh.Response, error) {
-		_, resp, err := c.listRunners(ctx, scope, gh.ListOptions{PerPage: 1}, "")
-		return resp, err
-	})
-	var classified *fault.Error
-	if errors.As(err, &classified) && (classified.Class == fault.Forbidden || classified.Class == fault.NotFound) {
-		// GitHub answers 404 rather than 403 where the token may not even know that the scope exists.
-		classified.Class = fault.Forbidden
-		classified.Message += "; the credentials need " + permission(scope)
-	}
-	return err
-}
-
-// permission that registering runners in a scope needs.
-// Source: docs.github.com/rest/actions/self-hosted-runners.
-func permission(scope Scope) string {
-	switch {
-	case scope.Repository != "":
-		return fmt.Sprintf("the repository permissions Administration (write) and Actions (read) on %s/%s", scope.Owner, scope.Repository)
-	case scope.Enterprise != "":
-		return "the scope manage_runners:enterprise on enterprise " + scope.Enterprise
-	default:
-		return "the organization permission Self-hosted runners (write) on " + scope.Owner
 	}
 }
 

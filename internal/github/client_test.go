@@ -39,7 +39,7 @@ func newWorld(t *testing.T) *world {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "github"}, Data: map[string][]byte{"github_token": []byte("token")},
 	}
-	clients := NewClients(credentials.NewStore(fake.NewClientBuilder().WithObjects(secret).Build(), w.clock, time.Minute), w.clock, NewTransport())
+	clients := NewClients(credentials.NewStore(fake.NewClientBuilder().WithObjects(secret).Build(), w.clock, time.Minute), w.clock, DefaultPointsPerMinute)
 	w.scope = ScopeOf(w.github.URL(), v1alpha1.Scope{Repository: "octo/widgets"})
 	var err error
 	w.client, err = clients.For(t.Context(), "ci", v1alpha1.GitHub{URL: w.github.URL(), SecretName: "github"}, w.scope)
@@ -51,14 +51,14 @@ func newWorld(t *testing.T) *world {
 
 func TestARunnerIsRegisteredFoundAndRemoved(t *testing.T) {
 	w := newWorld(t)
-	made, err := w.client.CreateJITRunner(t.Context(), w.scope, "r-1", []string{"modal"})
+	made, err := w.client.CreateJITRunner(t.Context(), w.scope, "", "r-1", []string{"modal"})
 	if err != nil || made.ID == 0 || made.Config == "" {
 		t.Fatalf("made %v: %v", made, err)
 	}
 	if strings.Contains(strings.Join([]string{made.Config.String(), made.Config.GoString()}, ""), made.Config.Reveal()) {
 		t.Error("the configuration shows itself")
 	}
-	if _, err := w.client.CreateJITRunner(t.Context(), w.scope, "r-1", []string{"modal"}); !fault.Is(err, fault.Conflict) {
+	if _, err := w.client.CreateJITRunner(t.Context(), w.scope, "", "r-1", []string{"modal"}); !fault.Is(err, fault.Conflict) {
 		t.Errorf("a taken name gave %v", err)
 	}
 	found, err := w.client.FindRunner(t.Context(), w.scope, "r-1")
@@ -79,7 +79,7 @@ func TestARunnerIsRegisteredFoundAndRemoved(t *testing.T) {
 // B42: a busy runner is refused, and told apart from one that is gone.
 func TestABusyRunnerIsNotRemoved(t *testing.T) {
 	w := newWorld(t)
-	made, err := w.client.CreateJITRunner(t.Context(), w.scope, "r-1", []string{"modal"})
+	made, err := w.client.CreateJITRunner(t.Context(), w.scope, "", "r-1", []string{"modal"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestErrorsAreClassified(t *testing.T) {
 	}{
 		"refused credentials": {githubsim.Fault{Status: http.StatusUnauthorized}, fault.Unauthorized},
 		"no permission":       {githubsim.Fault{Status: http.StatusForbidden}, fault.Forbidden},
-		"gone":                {githubsim.Fault{Status: http.StatusNotFound}, fault.NotFound},
+		"no access at all":    {githubsim.Fault{Status: http.StatusNotFound}, fault.Forbidden},
 		"a conflict":          {githubsim.Fault{Status: http.StatusConflict}, fault.Conflict},
 		"invalid":             {githubsim.Fault{Status: http.StatusUnprocessableEntity}, fault.Invalid},
 		"an outage":           {githubsim.Fault{Status: http.StatusBadGateway}, fault.Transient},
@@ -150,7 +150,7 @@ func TestErrorsAreClassified(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.github.Inject(test.fault)
-			_, err := w.client.CreateJITRunner(t.Context(), w.scope, "r-1", []string{"modal"})
+			_, err := w.client.CreateJITRunner(t.Context(), w.scope, "", "r-1", []string{"modal"})
 			if !fault.Is(err, test.class) {
 				t.Errorf("class %s of %v, want %s", fault.ClassOf(err), err, test.class)
 			}

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
-	gh "github.com/google/go-github/v60/github"
 	"k8s.io/utils/clock"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
@@ -19,127 +19,137 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 )
 
-// Keys of the Secret with GitHub's credentials; those that actions-runner-controller uses.
+// Keys of the Secret with GitHub's credentials; the first four are those that actions-runner-controller uses.
 const (
 	KeyToken          = "github_token"
 	KeyAppID          = "github_app_id"
 	KeyInstallationID = "github_app_installation_id"
 	KeyPrivateKey     = "github_app_private_key"
+	// KeyCA holds certificates, in PEM form, that the server's may be signed by beside those that are trusted everywhere.
+	KeyCA = "ca.crt"
+	// KeyProxy holds the URL of the HTTP proxy through which the server is reached, with its credentials if it wants any.
+	KeyProxy = "proxy_url"
 )
+
+// unusedAfter is how long a client is kept that nobody asks for: one whose credential was replaced.
+const unusedAfter = time.Hour
 
 // Clients keeps one Client per server and credential, shared by all pools that use it, so that they share its budget.
 type Clients struct {
-	secrets   *credentials.Store
-	clock     clock.PassiveClock
-	transport http.RoundTripper
+	secrets    *credentials.Store
+	clock      clock.PassiveClock
+	perMinute  int
+	transports *transports
 
 	mu      sync.Mutex
-	clients map[string]*Client
+	clients map[string]*kept
 }
 
-// NewClients makes clients with the credentials that the store holds. Requests go through the transport.
-func NewClients(secrets *credentials.Store, clock clock.PassiveClock, transport http.RoundTripper) *Clients {
-	return &Clients{secrets: secrets, clock: clock, transport: transport, clients: map[string]*Client{}}
+type kept struct {
+	client *Client
+	used   time.Time
 }
 
-// For gives the client for a scope, with the credentials of a Secret as they are now. Errors are classified:
-// SecretMissing, SecretInvalid, or what GitHub answered while the App's installation was looked up.
+// NewClients makes clients with the credentials that the store holds. Each credential may spend pointsPerMinute of GitHub's
+// secondary limit; 0 is no limit.
+func NewClients(secrets *credentials.Store, clock clock.PassiveClock, pointsPerMinute int) *Clients {
+	return &Clients{
+		secrets: secrets, clock: clock, perMinute: pointsPerMinute, transports: newTransports(), clients: map[string]*kept{},
+	}
+}
+
+// For gives the client for a scope, with the credentials of a Secret as they are now. It does not talk to GitHub. Errors
+// are classified as SecretMissing or SecretInvalid, or Transient when the API server does not answer.
 func (c *Clients) For(ctx context.Context, namespace string, server v1alpha1.GitHub, scope Scope) (*Client, error) {
 	data, err := c.secrets.Get(ctx, namespace, server.SecretName)
 	if err != nil {
 		return nil, err
 	}
-	invalid := func(format string, args ...any) error {
-		return &fault.Error{
-			Op: fmt.Sprintf("reading Secret %s/%s", namespace, server.SecretName), Class: fault.SecretInvalid,
-			Message: fmt.Sprintf(format, args...),
+	client, err := c.forData(data, namespace+"/"+server.SecretName, server.URL, scope)
+	if err != nil {
+		return nil, &fault.Error{
+			Op: fmt.Sprintf("reading Secret %s/%s", namespace, server.SecretName), Class: fault.SecretInvalid, Message: err.Error(),
 		}
 	}
-	if token := data[KeyToken]; token != "" {
-		return c.keep(digest(server.URL, KeyToken, token.Reveal()), func() (*Client, error) {
-			return newClient(server.URL, bearer{token: token, next: c.transport}, c.clock)
-		})
-	}
-	if data[KeyAppID] == "" || data[KeyPrivateKey] == "" {
-		return nil, invalid("it has neither %s nor %s and %s", KeyToken, KeyAppID, KeyPrivateKey)
-	}
-	app, err := strconv.ParseInt(data[KeyAppID].Reveal(), 10, 64)
-	if err != nil {
-		return nil, invalid("%s is not a number", KeyAppID)
-	}
-	apps, err := ghinstallation.NewAppsTransport(c.transport, app, []byte(data[KeyPrivateKey].Reveal()))
-	if err != nil {
-		return nil, invalid("%s is not an RSA private key in PEM form", KeyPrivateKey)
-	}
-	apps.BaseURL = apiURL(server.URL)
-	key := digest(server.URL, scope.owner(), data[KeyAppID].Reveal(), data[KeyInstallationID].Reveal(), data[KeyPrivateKey].Reveal())
-	return c.keep(key, func() (*Client, error) {
-		installation, err := c.installation(ctx, server.URL, apps, scope, data[KeyInstallationID].Reveal())
-		if err != nil {
-			return nil, err
-		}
-		return newClient(server.URL, ghinstallation.NewFromAppsTransport(apps, installation), c.clock)
-	})
-}
-
-// keep the client that make gives under a key, unless there is one.
-func (c *Clients) keep(key string, make func() (*Client, error)) (*Client, error) {
-	c.mu.Lock()
-	client, ok := c.clients[key]
-	c.mu.Unlock()
-	if ok {
-		return client, nil
-	}
-	client, err := make()
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if earlier, ok := c.clients[key]; ok {
-		return earlier, nil
-	}
-	c.clients[key] = client
 	return client, nil
 }
 
-// installation of the App: the one that the Secret names, else the one that covers the scope.
-func (c *Clients) installation(ctx context.Context, server string, apps http.RoundTripper, scope Scope, given string) (int64, error) {
-	if given != "" {
-		id, err := strconv.ParseInt(given, 10, 64)
-		if err != nil {
-			return 0, &fault.Error{Op: "reading the App's Secret", Class: fault.SecretInvalid, Message: KeyInstallationID + " is not a number"}
-		}
-		return id, nil
-	}
-	asApp, err := newClient(server, apps, c.clock)
+// forData gives the client for the values of a Secret, or what is wrong with them.
+func (c *Clients) forData(data map[string]credentials.Redacted, name, server string, scope Scope) (*Client, error) {
+	server = strings.TrimSuffix(server, "/")
+	transport, err := c.transports.get(data[KeyCA], data[KeyProxy])
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var found *gh.Installation
-	err = asApp.do("finding the App's installation", func() (resp *gh.Response, err error) {
-		switch {
-		case scope.Repository != "":
-			found, resp, err = asApp.rest.Apps.FindRepositoryInstallation(ctx, scope.Owner, scope.Repository)
-		default:
-			found, resp, err = asApp.rest.Apps.FindOrganizationInstallation(ctx, scope.owner())
-		}
-		return resp, err
-	})
-	if fault.Is(err, fault.NotFound) {
-		return 0, &fault.Error{
-			Op: "finding the App's installation", Class: fault.Forbidden, Err: err,
-			Message: "the GitHub App is not installed on " + scope.String() + ": install it there",
-		}
+	if token := data[KeyToken]; token != "" {
+		key := digest(server, KeyToken, token.Reveal(), data[KeyCA].Reveal(), data[KeyProxy].Reveal())
+		return c.keep(key, name, server, func() (http.RoundTripper, error) { return bearer{token: token, next: transport}, nil })
 	}
-	return found.GetID(), err
+	if data[KeyAppID] == "" || data[KeyPrivateKey] == "" {
+		return nil, fmt.Errorf("it has neither %s nor %s and %s", KeyToken, KeyAppID, KeyPrivateKey)
+	}
+	key := digest(server, scope.owner(), data[KeyAppID].Reveal(), data[KeyInstallationID].Reveal(), data[KeyPrivateKey].Reveal(),
+		data[KeyCA].Reveal(), data[KeyProxy].Reveal())
+	return c.keep(key, name, server, func() (http.RoundTripper, error) { return c.app(data, transport, server, scope) })
 }
 
+// app of the values of a Secret.
+func (c *Clients) app(data map[string]credentials.Redacted, transport http.RoundTripper, server string, scope Scope) (http.RoundTripper, error) {
+	id, err := strconv.ParseInt(data[KeyAppID].Reveal(), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a number", KeyAppID)
+	}
+	var installation int64
+	if given := data[KeyInstallationID].Reveal(); given != "" {
+		if installation, err = strconv.ParseInt(given, 10, 64); err != nil {
+			return nil, fmt.Errorf("%s is not a number", KeyInstallationID)
+		}
+	}
+	asApp, err := ghinstallation.NewAppsTransport(transport, id, []byte(data[KeyPrivateKey].Reveal()))
+	if err != nil {
+		return nil, fmt.Errorf("%s is not an RSA private key in PEM form", KeyPrivateKey)
+	}
+	asApp.BaseURL = apiURL(server)
+	lookup, err := newREST(server, asApp)
+	if err != nil {
+		return nil, err
+	}
+	return &app{id: id, asApp: asApp, lookup: lookup, scope: scope, given: installation, clock: c.clock}, nil
+}
+
+// keep a client under a key, made with the transport that authenticate gives, unless there is one.
+func (c *Clients) keep(key, name, server string, authenticate func() (http.RoundTripper, error)) (*Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.clock.Now()
+	if k, ok := c.clients[key]; ok {
+		k.used = now
+		return k.client, nil
+	}
+	transport, err := authenticate()
+	if err != nil {
+		return nil, err
+	}
+	client, err := newClient(server, transport, newBudget(name, server, c.perMinute, c.clock))
+	if err != nil {
+		return nil, err
+	}
+	client.asApp, _ = transport.(*app)
+	for other, k := range c.clients {
+		if now.Sub(k.used) > unusedAfter {
+			delete(c.clients, other)
+		}
+	}
+	c.clients[key] = &kept{client: client, used: now}
+	return client, nil
+}
+
+// owner on which the App has to be installed.
 func (s Scope) owner() string {
 	if s.Enterprise != "" {
-		return s.Enterprise
+		return "enterprise:" + lower(s.Enterprise)
 	}
-	return s.Owner
+	return lower(s.Owner)
 }
 
 // digest of a credential, as a key that does not keep the credential itself.
@@ -162,13 +172,4 @@ func (b bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set("Authorization", "Bearer "+b.token.Reveal())
 	return b.next.RoundTrip(req)
-}
-
-// NewTransport is the HTTP transport that all clients share.
-func NewTransport() *http.Transport {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 64
-	transport.ResponseHeaderTimeout = callTimeout
-	transport.IdleConnTimeout = time.Minute
-	return transport
 }

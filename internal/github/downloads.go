@@ -22,9 +22,8 @@ var versionInName = regexp.MustCompile(`-(\d+\.\d+\.\d+)\.tar\.gz$`)
 // LatestRelease is the version of the runner that GitHub offers to the scope now.
 // Source: docs.github.com/rest/actions/self-hosted-runners#list-runner-applications-for-a-repository.
 func (c *Client) LatestRelease(ctx context.Context, scope Scope) (RunnerRelease, error) {
-	const op = "resolving the runner version"
 	var offered []*gh.RunnerApplicationDownload
-	err := c.do(op, func() (resp *gh.Response, err error) {
+	err := c.do(ctx, findRelease, func(ctx context.Context) (resp *gh.Response, err error) {
 		switch {
 		case scope.Repository != "":
 			offered, resp, err = c.rest.Actions.ListRunnerApplicationDownloads(ctx, scope.Owner, scope.Repository)
@@ -45,7 +44,7 @@ func (c *Client) LatestRelease(ctx context.Context, scope Scope) (RunnerRelease,
 		}
 	}
 	return RunnerRelease{}, &fault.Error{
-		Op: op, Class: fault.Invalid,
+		Op: findRelease.name, Class: fault.Invalid,
 		Message: "GitHub offers no linux-x64 runner with a checksum: pin image.runnerVersion and image.runnerSHA256",
 	}
 }

@@ -28,6 +28,12 @@ type Job struct {
 	CreatedAt   time.Time
 	StartedAt   time.Time
 	CompletedAt time.Time
+	// Public says that the repository is public.
+	Public bool
+	// HeadRepository is where the job's code comes from, as owner/name; empty when that is not told.
+	HeadRepository string
+	// Confirmed says that GitHub's API told this, or that it is too new to be an old delivery that was played again.
+	Confirmed bool
 }
 
 // states of a job in GitHub's words. Source: the enum of workflow_job.status in GitHub's OpenAPI description.
@@ -54,6 +60,24 @@ func JobFrom(repository string, job *gh.WorkflowJob) (Job, bool) {
 	}, ok
 }
 
+// deletedFork stands for the head repository of a run whose fork is gone.
+const deletedFork = "a deleted fork"
+
+// run of a workflow, as far as its jobs do not tell themselves.
+type run struct {
+	id     int64
+	head   string
+	public bool
+}
+
+func runFrom(r *gh.WorkflowRun) run {
+	found := run{id: r.GetID(), head: r.GetHeadRepository().GetFullName(), public: !r.GetRepository().GetPrivate()}
+	if found.head == "" {
+		found.head = deletedFork
+	}
+	return found
+}
+
 // ActiveJobs of a repository: those of its queued and in_progress runs, since a run that has started hides queued jobs.
 // GitHub has no list of queued jobs. An error on one run's jobs is the whole list's.
 func (c *Client) ActiveJobs(ctx context.Context, owner, repository string) ([]Job, error) {
@@ -64,12 +88,12 @@ func (c *Client) ActiveJobs(ctx context.Context, owner, repository string) ([]Jo
 		if err != nil {
 			return nil, err
 		}
-		for _, run := range runs {
-			if seen[run] {
+		for _, r := range runs {
+			if seen[r.id] {
 				continue
 			}
-			seen[run] = true
-			ofRun, err := c.jobsOfRun(ctx, owner, repository, run)
+			seen[r.id] = true
+			ofRun, err := c.jobsOfRun(ctx, owner, repository, r)
 			if err != nil {
 				return nil, err
 			}
@@ -79,32 +103,33 @@ func (c *Client) ActiveJobs(ctx context.Context, owner, repository string) ([]Jo
 	return jobs, nil
 }
 
-func (c *Client) runs(ctx context.Context, owner, repository, status string) ([]int64, error) {
-	var ids []int64
-	err := c.do("listing runs", func() (*gh.Response, error) {
+func (c *Client) runs(ctx context.Context, owner, repository, status string) ([]run, error) {
+	var runs []run
+	err := c.do(ctx, listRuns, func(ctx context.Context) (*gh.Response, error) {
 		return pages(func(opts gh.ListOptions) (*gh.Response, error) {
 			list, resp, err := c.rest.Actions.ListRepositoryWorkflowRuns(ctx, owner, repository,
 				&gh.ListWorkflowRunsOptions{Status: status, ListOptions: opts})
 			if err == nil {
-				for _, run := range list.WorkflowRuns {
-					ids = append(ids, run.GetID())
+				for _, r := range list.WorkflowRuns {
+					runs = append(runs, runFrom(r))
 				}
 			}
 			return resp, err
 		})
 	})
-	return ids, err
+	return runs, err
 }
 
-func (c *Client) jobsOfRun(ctx context.Context, owner, repository string, run int64) ([]Job, error) {
+func (c *Client) jobsOfRun(ctx context.Context, owner, repository string, of run) ([]Job, error) {
 	var jobs []Job
-	err := c.do("listing jobs of a run", func() (*gh.Response, error) {
+	err := c.do(ctx, listJobs, func(ctx context.Context) (*gh.Response, error) {
 		return pages(func(opts gh.ListOptions) (*gh.Response, error) {
-			list, resp, err := c.rest.Actions.ListWorkflowJobs(ctx, owner, repository, run,
+			list, resp, err := c.rest.Actions.ListWorkflowJobs(ctx, owner, repository, of.id,
 				&gh.ListWorkflowJobsOptions{Filter: "latest", ListOptions: opts})
 			if err == nil {
 				for _, job := range list.Jobs {
 					if j, ok := JobFrom(owner+"/"+repository, job); ok {
+						j.Confirmed, j.Public, j.HeadRepository = true, of.public, of.head
 						jobs = append(jobs, j)
 					}
 				}
@@ -115,6 +140,23 @@ func (c *Client) jobsOfRun(ctx context.Context, owner, repository string, run in
 	return jobs, err
 }
 
+// HeadRepository of a run: where its code comes from, as owner/name. NotFound when GitHub does not know the run any more.
+func (c *Client) HeadRepository(ctx context.Context, repository string, runID int64) (string, error) {
+	owner, name, ok := strings.Cut(repository, "/")
+	if !ok {
+		return "", fmt.Errorf("repository %q is not of the form owner/name", repository)
+	}
+	var found *gh.WorkflowRun
+	err := c.do(ctx, askForRun, func(ctx context.Context) (resp *gh.Response, err error) {
+		found, resp, err = c.rest.Actions.GetWorkflowRunByID(ctx, owner, name, runID)
+		return resp, err
+	})
+	if err != nil {
+		return "", err
+	}
+	return runFrom(found).head, nil
+}
+
 // GetJob asks for one job. NotFound when GitHub does not know it any more.
 func (c *Client) GetJob(ctx context.Context, repository string, id int64) (Job, error) {
 	owner, name, ok := strings.Cut(repository, "/")
@@ -122,7 +164,7 @@ func (c *Client) GetJob(ctx context.Context, repository string, id int64) (Job, 
 		return Job{}, fmt.Errorf("repository %q is not of the form owner/name", repository)
 	}
 	var job *gh.WorkflowJob
-	err := c.do("asking for a job", func() (resp *gh.Response, err error) {
+	err := c.do(ctx, askForJob, func(ctx context.Context) (resp *gh.Response, err error) {
 		job, resp, err = c.rest.Actions.GetWorkflowJobByID(ctx, owner, name, id)
 		return resp, err
 	})
@@ -130,6 +172,7 @@ func (c *Client) GetJob(ctx context.Context, repository string, id int64) (Job, 
 		return Job{}, err
 	}
 	found, _ := JobFrom(repository, job)
+	found.Confirmed = true
 	return found, nil
 }
 

@@ -27,12 +27,16 @@ type JITRunner struct {
 	Config credentials.Redacted
 }
 
-// CreateJITRunner registers an ephemeral runner and gives its just-in-time configuration. A name that is taken is
-// Conflict: an earlier call may have succeeded without its answer arriving.
-func (c *Client) CreateJITRunner(ctx context.Context, scope Scope, name string, labels []string) (JITRunner, error) {
-	request := &gh.GenerateJITConfigRequest{Name: name, RunnerGroupID: DefaultRunnerGroup, Labels: labels}
+// CreateJITRunner registers an ephemeral runner in a runner group (the default one when empty) and gives its just-in-time
+// configuration. A name that is taken is Conflict: an earlier call may have succeeded without its answer arriving.
+func (c *Client) CreateJITRunner(ctx context.Context, scope Scope, group, name string, labels []string) (JITRunner, error) {
+	groupID, err := c.groupID(ctx, scope, group)
+	if err != nil {
+		return JITRunner{}, err
+	}
+	request := &gh.GenerateJITConfigRequest{Name: name, RunnerGroupID: groupID, Labels: labels}
 	var made *gh.JITRunnerConfig
-	err := c.do("minting JIT config", func() (resp *gh.Response, err error) {
+	err = c.do(ctx, mintJIT, func(ctx context.Context) (resp *gh.Response, err error) {
 		switch {
 		case scope.Repository != "":
 			made, resp, err = c.rest.Actions.GenerateRepoJITConfig(ctx, scope.Owner, scope.Repository, request)
@@ -43,11 +47,15 @@ func (c *Client) CreateJITRunner(ctx context.Context, scope Scope, name string, 
 		}
 		return resp, err
 	})
+	c.denied.note(scope, err, c.clock.Now())
+	if fault.Is(err, fault.NotFound) {
+		c.forgetGroup(scope, group)
+	}
 	if err != nil {
-		return JITRunner{}, err
+		return JITRunner{}, needs(err, scope)
 	}
 	if made.GetEncodedJITConfig() == "" || made.GetRunner().GetID() == 0 {
-		return JITRunner{}, &fault.Error{Op: "minting JIT config", Class: fault.Transient, Message: "GitHub's answer has no configuration"}
+		return JITRunner{}, &fault.Error{Op: mintJIT.name, Class: fault.Transient, Message: "GitHub's answer has no configuration"}
 	}
 	return JITRunner{ID: made.Runner.GetID(), Config: credentials.Redacted(made.GetEncodedJITConfig())}, nil
 }
@@ -56,9 +64,9 @@ func (c *Client) CreateJITRunner(ctx context.Context, scope Scope, name string, 
 func (c *Client) ListRunners(ctx context.Context, scope Scope) ([]Runner, error) {
 	var found []Runner
 	total := 0
-	err := c.do("listing runners", func() (*gh.Response, error) {
+	err := c.do(ctx, listRunners, func(ctx context.Context) (*gh.Response, error) {
 		return pages(func(opts gh.ListOptions) (*gh.Response, error) {
-			list, resp, err := c.listRunners(ctx, scope, opts, "")
+			list, resp, err := c.listRunnersPage(ctx, scope, opts, "")
 			if err == nil {
 				total = list.TotalCount
 				found = appendRunners(found, list.Runners)
@@ -71,7 +79,7 @@ func (c *Client) ListRunners(ctx context.Context, scope Scope) ([]Runner, error)
 	}
 	if len(found) < total {
 		return nil, &fault.Error{
-			Op: "listing runners", Class: fault.Transient,
+			Op: listRunners.name, Class: fault.Transient,
 			Message: fmt.Sprintf("GitHub listed %d runners of %d", len(found), total),
 		}
 	}
@@ -80,10 +88,9 @@ func (c *Client) ListRunners(ctx context.Context, scope Scope) ([]Runner, error)
 
 // FindRunner by its name. NotFound when GitHub knows none of that name.
 func (c *Client) FindRunner(ctx context.Context, scope Scope, name string) (Runner, error) {
-	const op = "finding runner by name"
 	var found []Runner
-	err := c.do(op, func() (*gh.Response, error) {
-		list, resp, err := c.listRunners(ctx, scope, gh.ListOptions{PerPage: pageSize}, name)
+	err := c.do(ctx, findRunner, func(ctx context.Context) (*gh.Response, error) {
+		list, resp, err := c.listRunnersPage(ctx, scope, gh.ListOptions{PerPage: pageSize}, name)
 		if err == nil {
 			found = appendRunners(found, list.Runners)
 		}
@@ -97,13 +104,13 @@ func (c *Client) FindRunner(ctx context.Context, scope Scope, name string) (Runn
 			return runner, nil
 		}
 	}
-	return Runner{}, &fault.Error{Op: op, Class: fault.NotFound, Message: "GitHub knows no runner " + name}
+	return Runner{}, &fault.Error{Op: findRunner.name, Class: fault.NotFound, Message: "GitHub knows no runner " + name}
 }
 
 // GetRunner by its ID. NotFound when GitHub does not know it any more.
 func (c *Client) GetRunner(ctx context.Context, scope Scope, id int64) (Runner, error) {
 	found := new(gh.Runner)
-	err := c.do("asking for a runner", func() (*gh.Response, error) {
+	err := c.do(ctx, askForRunner, func(ctx context.Context) (*gh.Response, error) {
 		req, err := c.rest.NewRequest(http.MethodGet, fmt.Sprintf("%s/actions/runners/%d", scope.path(), id), nil)
 		if err != nil {
 			return nil, err
@@ -119,7 +126,7 @@ func (c *Client) GetRunner(ctx context.Context, scope Scope, id int64) (Runner, 
 // DeleteRunner removes a registration. A runner that is gone already is NotFound, one that runs a job is Busy and keeps
 // its registration.
 func (c *Client) DeleteRunner(ctx context.Context, scope Scope, id int64) error {
-	err := c.do("removing runner", func() (*gh.Response, error) {
+	err := c.do(ctx, removeRunner, func(ctx context.Context) (*gh.Response, error) {
 		switch {
 		case scope.Repository != "":
 			return c.rest.Actions.RemoveRunner(ctx, scope.Owner, scope.Repository, id)
@@ -136,8 +143,8 @@ func (c *Client) DeleteRunner(ctx context.Context, scope Scope, id int64) error 
 	return err
 }
 
-// listRunners asks for one page, by name when one is given: go-github v60 has no name filter, though the API has one.
-func (c *Client) listRunners(ctx context.Context, scope Scope, opts gh.ListOptions, name string) (*gh.Runners, *gh.Response, error) {
+// listRunnersPage asks for one page, by name when one is given: go-github v60 has no name filter, though the API has one.
+func (c *Client) listRunnersPage(ctx context.Context, scope Scope, opts gh.ListOptions, name string) (*gh.Runners, *gh.Response, error) {
 	query := url.Values{}
 	query.Set("per_page", fmt.Sprint(opts.PerPage))
 	if opts.Page > 1 {

@@ -8,10 +8,6 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 )
 
-// DefaultRunnerGroup is the ID of the group that every organization and enterprise has, and the one that repositories
-// must name.
-const DefaultRunnerGroup = 1
-
 // Scope is where runners are registered. The zero value is not valid.
 type Scope struct {
 	// Server as a user opens it, for example https://github.com.
@@ -52,6 +48,12 @@ func Host(server string) string {
 		return ""
 	}
 	return strings.ToLower(u.Host)
+}
+
+// isPublic says whether a server is GitHub's own: github.com or one with data residency.
+func isPublic(server string) bool {
+	host := Host(server)
+	return host == "github.com" || strings.HasSuffix(host, ".ghe.com")
 }
 
 // apiURL of a server: api.github.com, api.SUBDOMAIN.ghe.com, or /api/v3/ of a GitHub Enterprise Server.

@@ -18,7 +18,17 @@ var rank = map[v1alpha1.JobState]int{
 // earlier state adds what it alone tells, and takes nothing away (B03).
 func advance(status v1alpha1.WorkflowJobStatus, seen github.Job) v1alpha1.WorkflowJobStatus {
 	if rank[seen.State] >= rank[status.State] {
+		// What is new is to be confirmed when it may be an old delivery that was played again (B62).
+		if seen.State != status.State && seen.State != v1alpha1.JobCompleted {
+			status.Unconfirmed = !seen.Confirmed
+		}
 		status.State = seen.State
+	}
+	if seen.Confirmed || status.State == v1alpha1.JobCompleted {
+		status.Unconfirmed = false
+	}
+	if status.HeadRepository == "" {
+		status.HeadRepository = seen.HeadRepository
 	}
 	if seen.Conclusion != "" {
 		status.Conclusion = seen.Conclusion

@@ -55,6 +55,9 @@ func covers(pool *v1alpha1.RunnerPool, origin Origin, repository string) (width 
 		return 0, false
 	}
 	spec := pool.Spec
+	if !spec.Repositories.Covers(repository) {
+		return 0, false
+	}
 	switch {
 	case spec.Repository != "":
 		return 0, strings.EqualFold(spec.Repository, repository)

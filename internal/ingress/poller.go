@@ -3,7 +3,7 @@ package ingress
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -20,56 +20,63 @@ import (
 )
 
 const (
-	// parallelPolls bounds how many repositories are asked at once with one credential.
+	// parallelPolls bounds how many queues are asked at once with one credential.
 	parallelPolls = 8
-	// kickWait is the least time between two polls of a pool, however often it is asked for.
+	// kickWait is the least time between two polls of a queue, however often it is asked for.
 	kickWait = 2 * time.Second
-	// pollTick is how often the poller looks which pools are due.
+	// pollTick is how often the poller looks which queues are due.
 	pollTick = 500 * time.Millisecond
 )
 
-// Poller asks GitHub for the queued jobs of every repository pool, so that a job whose webhook never came is found (B04,
-// B05), and so that the product works with no webhook at all. It implements manager.Runnable and needs the leader's lease.
+// Poller asks GitHub for the queued jobs of every pool, so that a job whose webhook never came is found (B04, B05), and so
+// that the product works with no webhook at all. It implements manager.Runnable and needs the leader's lease.
 type Poller struct {
 	client.Client
 	GitHub   *github.Clients
 	Recorder *Recorder
 	Clock    clock.WithTicker
-	// Doubt is told of a pool whose credentials are refused, so that its conditions say so soon.
+	// Doubt is told of a pool whose credentials are refused or limited, so that its conditions say so soon.
 	Doubt func(pool types.NamespacedName)
-	// Interval between two polls of a pool.
+	// Interval between two polls of a queue.
 	Interval time.Duration
 
-	mu   sync.Mutex
-	next map[types.NamespacedName]time.Time
-	busy map[types.NamespacedName]bool
+	mu    sync.Mutex
+	next  map[queue]time.Time
+	busy  map[queue]bool
+	turns map[turnKey]int
+	of    map[types.NamespacedName]queue
 }
 
-// Kick has a pool polled soon.
+// Kick has a pool's queue polled soon.
 func (p *Poller) Kick(pool types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	q, known := p.of[pool]
 	soon := p.Clock.Now().Add(kickWait)
-	if at, ok := p.next[pool]; ok && at.After(soon) {
-		p.next[pool] = soon
+	if at, ok := p.next[q]; known && ok && at.After(soon) {
+		p.next[q] = soon
 	}
+}
+
+func (p *Poller) prepare() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next, p.busy, p.turns = map[queue]time.Time{}, map[queue]bool{}, map[turnKey]int{}
 }
 
 // Start polls until the context ends.
 func (p *Poller) Start(ctx context.Context) error {
-	p.mu.Lock()
-	p.next, p.busy = map[types.NamespacedName]time.Time{}, map[types.NamespacedName]bool{}
-	p.mu.Unlock()
+	p.prepare()
 	ticker := p.Clock.NewTicker(pollTick)
 	defer ticker.Stop()
 	credential := lanes.New(parallelPolls)
 	var polls sync.WaitGroup
 	defer polls.Wait()
 	for {
-		for _, pool := range p.due(ctx, credential) {
+		for q, pools := range p.due(ctx, credential) {
 			polls.Go(func() {
-				defer credential.Leave(laneOf(&pool))
-				p.pollOne(ctx, pool)
+				defer credential.Leave(q.lane())
+				p.pollOne(ctx, q, pools)
 			})
 		}
 		select {
@@ -80,84 +87,94 @@ func (p *Poller) Start(ctx context.Context) error {
 	}
 }
 
-func laneOf(pool *v1alpha1.RunnerPool) string {
-	return pool.Namespace + "/" + pool.Spec.GitHub.SecretName
-}
-
-// due are the pools to poll now, marked as being polled and let into their lanes: a server that hangs holds up its own
-// pools alone. Pools that are gone are forgotten.
-func (p *Poller) due(ctx context.Context, credential *lanes.Lanes) []v1alpha1.RunnerPool {
-	var pools v1alpha1.RunnerPoolList
-	if err := p.List(ctx, &pools); err != nil {
+// due are the queues to poll now with the pools that share them, marked as being polled and let into their lanes: a server
+// that hangs holds up its own queues alone. Queues whose pools are gone are forgotten.
+func (p *Poller) due(ctx context.Context, credential *lanes.Lanes) map[queue][]v1alpha1.RunnerPool {
+	var list v1alpha1.RunnerPoolList
+	if err := p.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		log.FromContext(ctx).Error(err, "could not list pools to poll")
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	alive := make(map[types.NamespacedName]bool, len(pools.Items))
-	var due []v1alpha1.RunnerPool
-	for _, pool := range pools.Items {
-		key := client.ObjectKeyFromObject(&pool)
-		alive[key] = true
-		if pool.Spec.Repository == "" || !pool.DeletionTimestamp.IsZero() || p.busy[key] || p.next[key].After(p.Clock.Now()) ||
-			!credential.Enter(laneOf(&pool)) {
-			continue
-		}
-		p.busy[key] = true
-		due = append(due, pool)
-	}
-	for key := range p.next {
-		if !alive[key] {
-			delete(p.next, key)
+	all := map[queue][]v1alpha1.RunnerPool{}
+	p.of = map[types.NamespacedName]queue{}
+	for _, pool := range list.Items {
+		if pool.DeletionTimestamp.IsZero() {
+			q := queueOf(&pool)
+			all[q] = append(all[q], pool)
+			p.of[client.ObjectKeyFromObject(&pool)] = q
 		}
 	}
-	return due
+	maps.DeleteFunc(p.next, func(q queue, _ time.Time) bool { return all[q] == nil })
+	maps.DeleteFunc(p.turns, func(t turnKey, _ int) bool { return all[t.queue] == nil })
+	maps.DeleteFunc(all, func(q queue, _ []v1alpha1.RunnerPool) bool {
+		return p.busy[q] || p.next[q].After(p.Clock.Now()) || !credential.Enter(q.lane())
+	})
+	for q := range all {
+		p.busy[q] = true
+	}
+	return all
 }
 
-func (p *Poller) pollOne(ctx context.Context, pool v1alpha1.RunnerPool) {
-	key := client.ObjectKeyFromObject(&pool)
-	err := p.poll(ctx, &pool)
+func (p *Poller) pollOne(ctx context.Context, q queue, pools []v1alpha1.RunnerPool) {
+	err := p.poll(ctx, q, pools)
 	wait := p.Interval
 	if err != nil {
 		wait = max(wait, fault.RetryAfter(err, p.Clock.Now(), wait))
-		log.FromContext(ctx).V(1).Info("could not poll the queue", "pool", key.String(), "error", err.Error())
-		if fault.Is(err, fault.Unauthorized, fault.Forbidden, fault.NotFound, fault.SecretMissing, fault.SecretInvalid) {
-			p.Doubt(key)
+		log.FromContext(ctx).V(1).Info("could not poll the queue", "of", q.scope.String(), "error", err.Error())
+		if fault.Is(err, fault.Unauthorized, fault.Forbidden, fault.NotFound, fault.SecretMissing, fault.SecretInvalid, fault.Throttled) {
+			for i := range pools {
+				p.Doubt(client.ObjectKeyFromObject(&pools[i]))
+			}
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.busy[key] = false
-	p.next[key] = p.Clock.Now().Add(wait)
+	delete(p.busy, q)
+	p.next[q] = p.Clock.Now().Add(wait)
 }
 
-// poll the queue of a pool's repository: record every job that the pool may serve, and ask for each that is stored as not
-// completed but not listed any more.
-func (p *Poller) poll(ctx context.Context, pool *v1alpha1.RunnerPool) error {
-	scope := github.ScopeOf(pool.Spec.GitHub.URL, pool.Spec.Scope)
-	gh, err := p.GitHub.For(ctx, pool.Namespace, pool.Spec.GitHub, scope)
+// poll a queue: record every job that a pool may serve, and ask for each that is stored as not completed but not listed any
+// more. A repository that cannot be asked does not stop the others (B53).
+func (p *Poller) poll(ctx context.Context, q queue, pools []v1alpha1.RunnerPool) error {
+	gh, err := p.GitHub.For(ctx, q.namespace, v1alpha1.GitHub{URL: q.scope.Server, SecretName: q.secret}, q.scope)
 	if err != nil {
 		return err
 	}
-	active, err := gh.ActiveJobs(ctx, scope.Owner, scope.Repository)
+	open, err := p.open(ctx, q, pools)
 	if err != nil {
 		return err
 	}
-	origin := Origin{Server: scope.Server, Organization: scope.Owner}
+	repositories, err := p.repositories(ctx, gh, q, pools, open)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, repository := range repositories {
+		err := p.pollRepository(ctx, gh, q.origin(repository), repository, open[strings.ToLower(repository)])
+		failures = append(failures, err)
+		if fault.Is(err, fault.Throttled, fault.Held, fault.Unauthorized) {
+			break
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func (p *Poller) pollRepository(ctx context.Context, gh *github.Client, origin Origin, repository string, open []*v1alpha1.WorkflowJob) error {
+	owner, name, _ := strings.Cut(repository, "/")
+	active, err := gh.ActiveJobs(ctx, owner, name)
+	if err != nil {
+		return err
+	}
 	listed := make(map[int64]bool, len(active))
 	var failures []error
 	for _, job := range active {
 		listed[job.ID] = true
-		// One bad item does not stop the rest (B53).
 		failures = append(failures, p.record(ctx, origin, job))
 	}
-	var stored v1alpha1.WorkflowJobList
-	if err := p.List(ctx, &stored, client.InNamespace(pool.Namespace), client.MatchingLabels{v1alpha1.PoolLabel: pool.Name}); err != nil {
-		return fmt.Errorf("listing WorkflowJobs: %w", err)
-	}
-	for i := range stored.Items {
-		job := &stored.Items[i]
-		if job.Status.State != v1alpha1.JobCompleted && !listed[job.Spec.ID] && strings.EqualFold(job.Spec.Repository, pool.Spec.Repository) {
+	for _, job := range open {
+		if !listed[job.Spec.ID] {
 			failures = append(failures, p.Recorder.Confirm(ctx, gh, job, p.Clock.Now()))
 		}
 	}
@@ -172,6 +189,6 @@ func (p *Poller) record(ctx context.Context, origin Origin, job github.Job) erro
 			return err
 		}
 	}
-	_, err := p.Recorder.Record(ctx, origin, job)
+	_, _, err := p.Recorder.Record(ctx, origin, job, TrustAll)
 	return err
 }

@@ -47,18 +47,18 @@ func newPollerWorld(t *testing.T) *pollerWorld {
 	w.poller = &Poller{
 		Client: w.cluster, GitHub: w.Outside(w.cluster).GitHub, Recorder: &Recorder{Client: w.cluster, Live: w.cluster}, Clock: w.Clock,
 		Interval: pollInterval, Doubt: func(types.NamespacedName) { w.doubted++ },
-		next: map[types.NamespacedName]time.Time{}, busy: map[types.NamespacedName]bool{},
 	}
+	w.poller.prepare()
 	return w
 }
 
-// poll what is due after a time, and say how many pools were.
+// poll what is due after a time, and say how many queues were.
 func (w *pollerWorld) poll(after time.Duration) int {
 	w.Clock.Step(after)
 	due := w.poller.due(w.t.Context(), w.lanes)
-	for _, pool := range due {
-		w.poller.pollOne(w.t.Context(), pool)
-		w.lanes.Leave(laneOf(&pool))
+	for q, pools := range due {
+		w.poller.pollOne(w.t.Context(), q, pools)
+		w.lanes.Leave(q.lane())
 	}
 	return len(due)
 }

@@ -36,6 +36,8 @@ const (
 	Unchanged Outcome = "unchanged"
 	// NoPool: no pool's scope and labels match the job.
 	NoPool Outcome = "no pool matches"
+	// Untrusted: the pool that matches does not trust the secret that the sighting was signed with.
+	Untrusted Outcome = "not trusted"
 )
 
 const (
@@ -49,6 +51,8 @@ type Recorder struct {
 	client.Client
 	// Live reads from the API server, for the moment after a write that the cache does not show yet.
 	Live client.Reader
+
+	failure storeFailure
 }
 
 // Index adds the indexes that recording needs to the cache.
@@ -66,36 +70,74 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
-// Record a sighting of a job. When it returns without an error, the API server has stored it.
-func (r *Recorder) Record(ctx context.Context, origin Origin, seen github.Job) (Outcome, error) {
+// Trust says which pools a sighting may move.
+type Trust func(*v1alpha1.RunnerPool) bool
+
+// TrustAll is for what GitHub's API tells.
+func TrustAll(*v1alpha1.RunnerPool) bool { return true }
+
+// Record a sighting of a job. When it returns without an error, the API server has stored it. A job that its pool refuses
+// to serve is stored too, and the refusal given.
+func (r *Recorder) Record(ctx context.Context, origin Origin, seen github.Job, trust Trust) (Outcome, *v1alpha1.JobProblem, error) {
 	name := objectName(origin.Server, seen.ID)
 	var known v1alpha1.WorkflowJobList
 	if err := r.List(ctx, &known, client.MatchingFields{jobIndex: name}); err != nil {
-		return "", fmt.Errorf("looking for job %d: %w", seen.ID, err)
-	}
-	if len(known.Items) > 0 {
-		return r.update(ctx, &known.Items[0], seen)
+		return "", nil, fmt.Errorf("looking for job %d: %w", seen.ID, err)
 	}
 	var pools v1alpha1.RunnerPoolList
 	if err := r.List(ctx, &pools, client.UnsafeDisableDeepCopy); err != nil {
-		return "", fmt.Errorf("listing pools: %w", err)
+		return "", nil, fmt.Errorf("listing pools: %w", err)
+	}
+	if len(known.Items) > 0 {
+		job := &known.Items[0]
+		pool := poolOf(pools.Items, job)
+		if pool != nil && !trust(pool) {
+			return Untrusted, nil, nil
+		}
+		outcome, err := r.update(ctx, job, seen)
+		return outcome, refusal(pool, job), err
 	}
 	pool := choose(pools.Items, origin, seen)
-	if pool == nil {
-		return NoPool, nil
+	switch {
+	case pool == nil:
+		return NoPool, nil, nil
+	case !trust(pool):
+		return Untrusted, nil, nil
 	}
-	return r.create(ctx, pool, name, seen)
+	job := jobFor(pool, name, seen)
+	outcome, err := r.create(ctx, pool, job, seen)
+	return outcome, refusal(pool, job), err
 }
 
-func (r *Recorder) create(ctx context.Context, pool *v1alpha1.RunnerPool, name string, seen github.Job) (Outcome, error) {
-	job := &v1alpha1.WorkflowJob{
+func poolOf(pools []v1alpha1.RunnerPool, job *v1alpha1.WorkflowJob) *v1alpha1.RunnerPool {
+	for i := range pools {
+		if pools[i].Namespace == job.Namespace && pools[i].Name == job.Spec.PoolName {
+			return &pools[i]
+		}
+	}
+	return nil
+}
+
+func refusal(pool *v1alpha1.RunnerPool, job *v1alpha1.WorkflowJob) *v1alpha1.JobProblem {
+	if pool == nil || job.Status.State == v1alpha1.JobCompleted {
+		return nil
+	}
+	return pool.Refusal(job)
+}
+
+// jobFor is the object of a job that was seen for the first time.
+func jobFor(pool *v1alpha1.RunnerPool, name string, seen github.Job) *v1alpha1.WorkflowJob {
+	return &v1alpha1.WorkflowJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: pool.Namespace, Name: name, Labels: map[string]string{v1alpha1.PoolLabel: pool.Name}},
 		Spec: v1alpha1.WorkflowJobSpec{
 			PoolName: pool.Name, ID: seen.ID, RunID: seen.RunID, RunAttempt: seen.RunAttempt, Repository: seen.Repository,
-			Workflow: seen.Workflow, Name: seen.Name, URL: seen.URL, Labels: seen.Labels,
+			Workflow: seen.Workflow, Name: seen.Name, URL: seen.URL, Labels: seen.Labels, Public: seen.Public,
 		},
 		Status: advance(v1alpha1.WorkflowJobStatus{}, seen),
 	}
+}
+
+func (r *Recorder) create(ctx context.Context, pool *v1alpha1.RunnerPool, job *v1alpha1.WorkflowJob, seen github.Job) (Outcome, error) {
 	r.addSandbox(ctx, job)
 	if err := ctrl.SetControllerReference(pool, job, r.Scheme()); err != nil {
 		return "", fmt.Errorf("owning job %d: %w", seen.ID, err)
@@ -106,8 +148,10 @@ func (r *Recorder) create(ctx context.Context, pool *v1alpha1.RunnerPool, name s
 		return r.update(ctx, job, seen)
 	}
 	if err != nil {
+		r.stored(err)
 		return "", fmt.Errorf("storing job %d: %w", seen.ID, err)
 	}
+	r.stored(nil)
 	observe(v1alpha1.WorkflowJobStatus{}, job.Status)
 	return Created, nil
 }
@@ -129,8 +173,10 @@ func (r *Recorder) update(ctx context.Context, job *v1alpha1.WorkflowJob, seen g
 			return nil
 		}
 		if err := r.Update(ctx, job); err != nil {
+			r.stored(err)
 			return err
 		}
+		r.stored(nil)
 		outcome = Advanced
 		observe(before, job.Status)
 		return nil
@@ -181,6 +227,20 @@ func (r *Recorder) knows(ctx context.Context, origin Origin, id int64) (bool, er
 // Confirm what GitHub says of one stored job now. A job that GitHub does not know any more is over.
 func (r *Recorder) Confirm(ctx context.Context, gh *github.Client, job *v1alpha1.WorkflowJob, now time.Time) error {
 	seen, err := gh.GetJob(ctx, job.Spec.Repository, job.Spec.ID)
+	if fault.Is(err, fault.NotFound) {
+		seen = github.Job{ID: job.Spec.ID, State: v1alpha1.JobCompleted, Conclusion: "deleted", CompletedAt: now}
+	} else if err != nil {
+		return err
+	}
+	_, err = r.update(ctx, job.DeepCopy(), seen)
+	return err
+}
+
+// FindOrigin asks GitHub where the code of a stored job comes from. Of a run that GitHub does not know any more, no job can
+// be queued.
+func (r *Recorder) FindOrigin(ctx context.Context, gh *github.Client, job *v1alpha1.WorkflowJob, now time.Time) error {
+	head, err := gh.HeadRepository(ctx, job.Spec.Repository, job.Spec.RunID)
+	seen := github.Job{ID: job.Spec.ID, State: job.Status.State, HeadRepository: head, Confirmed: !job.Status.Unconfirmed}
 	if fault.Is(err, fault.NotFound) {
 		seen = github.Job{ID: job.Spec.ID, State: v1alpha1.JobCompleted, Conclusion: "deleted", CompletedAt: now}
 	} else if err != nil {

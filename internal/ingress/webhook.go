@@ -2,33 +2,36 @@ package ingress
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	gh "github.com/google/go-github/v60/github"
+	"golang.org/x/sync/semaphore"
+	"k8s.io/utils/clock"
 
-	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 )
 
 const (
-	// Path that GitHub delivers to.
+	// Path that GitHub delivers to, for all pools without a webhook secret of their own. A pool with one has its deliveries
+	// at Path/NAMESPACE/POOL.
 	Path = "/webhook"
 
 	// maxBody is GitHub's own limit. Source: docs.github.com/webhooks/webhook-events-and-payloads#payload-cap.
 	maxBody = 25 << 20
+	// maxBodies bounds what the deliveries in flight may hold in memory together, since anybody may send something.
+	maxBodies = 4 * maxBody
 	// storeTimeout leaves room within the 10 s after which GitHub counts a delivery as failed.
 	storeTimeout = 8 * time.Second
+	// admitTimeout is how long a delivery waits for room.
+	admitTimeout = 2 * time.Second
 )
 
 // Webhook receives GitHub's deliveries. It implements manager.Runnable and runs in every replica.
@@ -36,12 +39,21 @@ type Webhook struct {
 	// Address to listen on.
 	Address string
 	// SecretDir holds the secrets that deliveries may be signed with, one a file; read at each delivery, so that a
-	// rotation needs no restart.
+	// rotation needs no restart (B63).
 	SecretDir string
+	// Secrets of pools that have their own.
+	Secrets *credentials.Store
+	// Namespace that the manager may read WorkflowJobs in; empty for all.
+	Namespace string
 	Recorder  *Recorder
 	Log       logr.Logger
+	Clock     clock.PassiveClock
+	// Fresh is the age up to which a job's delivery is taken at its word. GitHub is asked about an older one, which may
+	// have been played again (B62); it must be less than the time for which a WorkflowJob is kept.
+	Fresh time.Duration
 
 	listening atomic.Bool
+	bodies    *semaphore.Weighted
 }
 
 // NeedLeaderElection says that every replica listens.
@@ -54,7 +66,7 @@ func (w *Webhook) Start(ctx context.Context) error {
 		return fmt.Errorf("listening for webhooks: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(Path, w)
+	w.handle(mux)
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 15 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -77,12 +89,11 @@ func (w *Webhook) Start(ctx context.Context) error {
 	return nil
 }
 
-// Ready says whether deliveries are received. The manager starts the receiver once its caches are filled.
-func (w *Webhook) Ready(*http.Request) error {
-	if !w.listening.Load() {
-		return errors.New("webhooks are not received yet")
-	}
-	return nil
+// handle the paths that GitHub delivers to.
+func (w *Webhook) handle(mux *http.ServeMux) {
+	w.bodies = semaphore.NewWeighted(maxBodies)
+	mux.Handle(Path, w)
+	mux.Handle(Path+"/{namespace}/{pool}", w)
 }
 
 // answer to a delivery. Its text stands in GitHub's delivery log.
@@ -100,9 +111,6 @@ func (w *Webhook) ServeHTTP(out http.ResponseWriter, req *http.Request) {
 		event = "other"
 	}
 	metrics.WebhookDelivery(event, a.result)
-	if a.status >= http.StatusInternalServerError {
-		w.Log.Info("could not store a delivery", "delivery", gh.DeliveryID(req), "error", a.text)
-	}
 	http.Error(out, a.text, a.status)
 }
 
@@ -110,115 +118,76 @@ func (w *Webhook) receive(out http.ResponseWriter, req *http.Request, event stri
 	if req.Method != http.MethodPost {
 		return answer{http.StatusMethodNotAllowed, "rejected", "POST webhook deliveries here"}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(out, req.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return answer{http.StatusRequestEntityTooLarge, "rejected", "the payload is larger than 25 MB"}
-	case err != nil:
-		return answer{http.StatusBadRequest, "rejected", "the payload could not be read"}
+	body, done, a := w.read(out, req)
+	defer done()
+	if a.status != 0 {
+		return a
 	}
-	if a, ok := w.authenticate(req, body); !ok {
+	trust, a := w.authenticate(req, body)
+	if trust == nil {
 		return a
 	}
 	switch event {
 	case "ping":
 		return answer{http.StatusOK, "pong", "pong"}
 	case "workflow_job":
-		return w.record(req.Context(), req, body)
+		return w.record(req.Context(), req, body, trust)
 	default:
 		return answer{http.StatusAccepted, "ignored", fmt.Sprintf("event %q is ignored", event)}
 	}
 }
 
-// authenticate a delivery: it must be signed with SHA-256 and a secret that is known and not empty. go-github's
-// ValidatePayload would accept SHA-1, and anything at all with an empty secret.
-func (w *Webhook) authenticate(req *http.Request, body []byte) (answer, bool) {
-	secrets, err := w.secrets()
-	if err != nil {
-		return answer{http.StatusServiceUnavailable, "failed", "the webhook secret cannot be read"}, false
+// read the body of a delivery, when there is room for it. The room is given back by done.
+func (w *Webhook) read(out http.ResponseWriter, req *http.Request) (body []byte, done func(), a answer) {
+	tooLarge := answer{http.StatusRequestEntityTooLarge, "rejected", "the payload is larger than 25 MB"}
+	size := req.ContentLength
+	switch {
+	case size > maxBody:
+		return nil, func() {}, tooLarge
+	case size < 0:
+		size = maxBody
 	}
-	if len(secrets) == 0 {
-		return answer{http.StatusUnauthorized, "unauthorized", "no webhook secret is configured: nothing can be accepted"}, false
+	ctx, cancel := context.WithTimeout(req.Context(), admitTimeout)
+	defer cancel()
+	if err := w.bodies.Acquire(ctx, size); err != nil {
+		return nil, func() {}, answer{http.StatusServiceUnavailable, "failed", "too many deliveries at once: deliver again"}
 	}
-	signature := req.Header.Get(gh.SHA256SignatureHeader)
-	if !strings.HasPrefix(signature, "sha256=") {
-		return answer{http.StatusUnauthorized, "unauthorized", "the delivery has no " + gh.SHA256SignatureHeader}, false
+	done = func() { w.bodies.Release(size) }
+	body, err := io.ReadAll(http.MaxBytesReader(out, req.Body, maxBody))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, done, tooLarge
+	case err != nil:
+		return nil, done, answer{http.StatusBadRequest, "rejected", "the payload could not be read"}
 	}
-	for _, secret := range secrets {
-		if gh.ValidateSignature(signature, body, secret) == nil {
-			return answer{}, true
-		}
-	}
-	return answer{http.StatusUnauthorized, "unauthorized", "the signature matches no webhook secret"}, false
+	return body, done, answer{}
 }
 
-func (w *Webhook) secrets() ([][]byte, error) {
-	entries, err := os.ReadDir(w.SecretDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+func (w *Webhook) record(ctx context.Context, req *http.Request, body []byte, trust Trust) answer {
+	payload, err := payloadOf(req, body)
 	if err != nil {
-		return nil, err
+		return answer{http.StatusBadRequest, "rejected", err.Error()}
 	}
-	var secrets [][]byte
-	for _, entry := range entries {
-		// A mounted Secret has its files behind links, and folders whose names begin with two dots.
-		if strings.HasPrefix(entry.Name(), ".") {
-			continue
-		}
-		secret, err := os.ReadFile(filepath.Join(w.SecretDir, entry.Name()))
-		if err != nil {
-			return nil, err
-		}
-		if secret := strings.TrimSpace(string(secret)); secret != "" {
-			secrets = append(secrets, []byte(secret))
-		}
-	}
-	return secrets, nil
-}
-
-func (w *Webhook) record(ctx context.Context, req *http.Request, body []byte) answer {
-	parsed, err := gh.ParseWebHook("workflow_job", body)
-	if err != nil {
-		return answer{http.StatusBadRequest, "rejected", "the payload is not the JSON of a workflow_job event"}
-	}
-	event := parsed.(*gh.WorkflowJobEvent)
-	switch event.GetAction() {
-	case "queued", "waiting", "in_progress", "completed":
-	default:
-		return answer{http.StatusAccepted, "ignored", fmt.Sprintf("action %q is ignored", event.GetAction())}
-	}
-	job, ok := github.JobFrom(event.GetRepo().GetFullName(), event.GetWorkflowJob())
-	origin := originOf(event, body)
-	if !ok || job.ID == 0 || job.Repository == "" || origin.Server == "" {
-		return answer{http.StatusBadRequest, "rejected", "the payload lacks the job's id or status, or the repository"}
+	event, a := w.parse(payload)
+	if a.status != 0 {
+		return a
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	outcome, err := w.Recorder.Record(ctx, origin, job)
+	outcome, refusal, err := w.Recorder.Record(ctx, event.origin, event.job, trust)
 	if err != nil {
+		w.Log.Info("could not store a delivery", "delivery", gh.DeliveryID(req), "job", event.job.ID, "error", err.Error())
 		return answer{http.StatusServiceUnavailable, "failed", "the job could not be stored: deliver again"}
 	}
-	w.Log.V(1).Info("received", "delivery", gh.DeliveryID(req), "job", job.ID, "state", job.State, "outcome", outcome)
-	if outcome == NoPool {
-		return answer{http.StatusAccepted, "unmatched", fmt.Sprintf("no RunnerPool serves %s with labels %v", job.Repository, job.Labels)}
+	w.Log.V(1).Info("received", "delivery", gh.DeliveryID(req), "job", event.job.ID, "state", event.job.State, "outcome", outcome)
+	switch {
+	case outcome == NoPool:
+		return answer{http.StatusAccepted, "unmatched", fmt.Sprintf("no RunnerPool serves %s with labels %v", event.job.Repository, event.job.Labels)}
+	case outcome == Untrusted:
+		return answer{http.StatusAccepted, "untrusted", "the RunnerPool that serves this job does not trust the secret that signed the delivery"}
+	case refusal != nil:
+		return answer{http.StatusAccepted, "refused", "job " + string(outcome) + "; it is not served: " + refusal.Message}
 	}
 	return answer{http.StatusAccepted, string(outcome), "job " + string(outcome)}
-}
-
-// originOf an event. go-github v60 leaves out the enterprise.
-func originOf(event *gh.WorkflowJobEvent, body []byte) Origin {
-	var more struct {
-		Enterprise struct {
-			Slug string `json:"slug"`
-		} `json:"enterprise"`
-	}
-	// The body was parsed as JSON before; an event without an enterprise leaves it empty.
-	_ = json.Unmarshal(body, &more)
-	return Origin{
-		Server:       github.ServerOf(event.GetRepo().GetHTMLURL()),
-		Organization: event.GetOrg().GetLogin(),
-		Enterprise:   more.Enterprise.Slug,
-	}
 }

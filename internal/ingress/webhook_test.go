@@ -1,80 +1,319 @@
 package ingress
 
 import (
+	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/go-logr/logr"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	. "github.com/onsi/gomega"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 )
 
-const queuedEvent = `{"action":"queued","repository":{"full_name":"octo/widgets","html_url":"https://github.com/octo/widgets"},
-	"workflow_job":{"id":42,"run_id":7,"status":"queued","name":"build","labels":["modal"],"created_at":"2026-01-01T12:00:00Z"}}`
-
 // B60, I2: a delivery is answered well only when the API server has stored it.
-func TestADeliveryThatCannotBeStoredIsRefusedSoThatGitHubShowsIt(t *testing.T) {
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	var away error
-	cluster := fake.NewClientBuilder().WithScheme(scheme).
-		WithObjects(&v1alpha1.RunnerPool{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "p", UID: "u"},
-			Spec: v1alpha1.RunnerPoolSpec{
-				Scope: v1alpha1.Scope{Repository: "octo/widgets"}, Labels: []v1alpha1.RunnerLabel{"modal"}, MaxConcurrency: 1,
-				RunnerTemplate: v1alpha1.RunnerTemplate{GitHub: v1alpha1.GitHub{URL: "https://github.com"}},
-			},
-		}).
-		WithIndex(&v1alpha1.WorkflowJob{}, jobIndex, func(o client.Object) []string { return []string{o.GetName()} }).
-		WithIndex(&v1alpha1.Runner{}, runnerIndex, func(client.Object) []string { return nil }).
-		WithInterceptorFuncs(interceptor.Funcs{Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			if away != nil {
-				return away
+func TestB60_ADeliveryThatCannotBeStoredIsRefusedSoThatGitHubShowsIt(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "p", ""))
+	g := NewWithT(t)
+	r.away = errors.New("etcdserver: request timed out")
+	code, text := r.deliver(Path, queuedEvent, sharedSecret)
+	g.Expect(code).To(Equal(http.StatusServiceUnavailable), text)
+	g.Expect(text).NotTo(ContainSubstring("etcd"), "the outside is told what is inside")
+	r.away = nil
+	code, text = r.deliver(Path, queuedEvent, sharedSecret)
+	g.Expect(code).To(Equal(http.StatusAccepted), text)
+	g.Expect(r.jobs()).To(HaveLen(1))
+}
+
+func TestB60_Answers(t *testing.T) {
+	header := func(name, value string) func(*http.Request) {
+		return func(req *http.Request) {
+			if req.Header.Set(name, value); value == "" {
+				req.Header.Del(name)
 			}
-			return c.Create(ctx, o, opts...)
-		}}).Build()
-	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "secret"), []byte("s3cret"), 0o600); err != nil {
+		}
+	}
+	for name, test := range map[string]struct {
+		body   string
+		secret string
+		change func(*http.Request)
+		code   int
+		text   string
+	}{
+		"a job":                  {queuedEvent, sharedSecret, nil, 202, "job created"},
+		"a wrong signature":      {queuedEvent, "other", nil, 401, "matches no webhook secret"},
+		"an empty secret":        {queuedEvent, "", nil, 401, "matches no webhook secret"},
+		"no signature":           {queuedEvent, sharedSecret, header("X-Hub-Signature-256", ""), 401, "no X-Hub-Signature-256"},
+		"a SHA-1 signature":      {queuedEvent, sharedSecret, header("X-Hub-Signature-256", "sha1=abcd"), 401, "no X-Hub-Signature-256"},
+		"a signature cut short":  {queuedEvent, sharedSecret, header("X-Hub-Signature-256", signed(queuedEvent, sharedSecret)[:20]), 401, "matches no"},
+		"no JSON":                {"{", sharedSecret, nil, 400, "not the JSON"},
+		"JSON of another shape":  {`{"action":"queued","workflow_job":[]}`, sharedSecret, nil, 400, "not the JSON"},
+		"no job":                 {`{"action":"queued"}`, sharedSecret, nil, 400, "lacks"},
+		"an unknown status":      {strings.Replace(queuedEvent, `"status":"queued"`, `"status":"dreaming"`, 1), sharedSecret, nil, 400, "lacks"},
+		"an unknown action":      {strings.Replace(queuedEvent, `"action":"queued"`, `"action":"dreamed"`, 1), sharedSecret, nil, 202, "ignored"},
+		"an unknown event":       {queuedEvent, sharedSecret, header("X-GitHub-Event", "push"), 202, "ignored"},
+		"a ping":                 {`{"zen":"x"}`, sharedSecret, header("X-GitHub-Event", "ping"), 200, "pong"},
+		"no pool that matches":   {strings.Replace(queuedEvent, `["modal"]`, `["gpu"]`, 1), sharedSecret, nil, 202, "no RunnerPool serves octo/widgets with labels [gpu]"},
+		"a GET":                  {queuedEvent, sharedSecret, func(req *http.Request) { req.Method = http.MethodGet }, 405, "POST"},
+		"a length that is a lie": {queuedEvent, sharedSecret, func(req *http.Request) { req.ContentLength = maxBody + 1 }, 413, "25 MB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t, repositoryPool("ci", "p", ""))
+			if test.change == nil {
+				test.change = func(*http.Request) {}
+			}
+			code, text := r.deliver(Path, test.body, test.secret, test.change)
+			if code != test.code || !strings.Contains(text, test.text) {
+				t.Errorf("answered %d %q, want %d %q", code, text, test.code, test.text)
+			}
+			if stored := len(r.jobs()); (stored > 0) != (name == "a job") {
+				t.Errorf("%d jobs are stored", stored)
+			}
+		})
+	}
+}
+
+func TestB60_ABodyOfUnknownLengthIsReadNoFurtherThanGitHubsLimit(t *testing.T) {
+	r := newReceiver(t)
+	endless := &endlessReader{}
+	req := httptest.NewRequest(http.MethodPost, Path, endless)
+	req.ContentLength = -1
+	out := httptest.NewRecorder()
+	r.mux.ServeHTTP(out, req)
+	if out.Code != http.StatusRequestEntityTooLarge || endless.given > maxBody+1<<20 {
+		t.Errorf("answered %d after %d bytes", out.Code, endless.given)
+	}
+}
+
+type endlessReader struct{ given int64 }
+
+func (e *endlessReader) Read(p []byte) (int, error) {
+	e.given += int64(len(p))
+	return len(p), nil
+}
+
+func TestDeliveriesThatWouldTakeTooMuchMemoryAreToldToComeAgain(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "p", ""))
+	r.deliver(Path, queuedEvent, sharedSecret)
+	if !r.webhook.bodies.TryAcquire(maxBodies) {
+		t.Fatal("a delivery that was answered still holds room")
+	}
+	code, text := r.deliver(Path, queuedEvent, sharedSecret)
+	if code != http.StatusServiceUnavailable {
+		t.Errorf("answered %d %s", code, text)
+	}
+	r.webhook.bodies.Release(maxBodies)
+	if code, text := r.deliver(Path, queuedEvent, sharedSecret); code != http.StatusAccepted {
+		t.Errorf("with room again it answered %d %s", code, text)
+	}
+}
+
+func TestAFormIsAcceptedSinceGitHubSendsItByDefault(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "p", ""))
+	form := func(req *http.Request) { req.Header.Set("Content-Type", "application/x-www-form-urlencoded") }
+	if code, text := r.deliver(Path, url.Values{"payload": {queuedEvent}}.Encode(), sharedSecret, form); code != 202 || text != "job created" {
+		t.Errorf("answered %d %s", code, text)
+	}
+	if code, text := r.deliver(Path, "other=1", sharedSecret, form); code != 400 || !strings.Contains(text, "payload") {
+		t.Errorf("without the field it answered %d %s", code, text)
+	}
+}
+
+// B61: a signature made with one pool's secret moves only pools that trust that secret.
+func TestB61_ASignatureMovesOnlyPoolsThatTrustIt(t *testing.T) {
+	gpu := func(s *v1alpha1.RunnerPoolSpec) { s.Labels = []v1alpha1.RunnerLabel{"gpu"} }
+	objects := func() *receiver {
+		return newReceiver(t,
+			repositoryPool("ci", "own", "hook"), repositoryPool("ci", "friend", "hook", gpu),
+			repositoryPool("other", "foreign", "hook", func(s *v1alpha1.RunnerPoolSpec) { s.Labels = []v1alpha1.RunnerLabel{"arm"} }),
+			repositoryPool("other", "shared", "", func(s *v1alpha1.RunnerPoolSpec) { s.Labels = []v1alpha1.RunnerLabel{"cpu"} }),
+			webhookSecretObject("ci", "hook", "of-ci", ""), webhookSecretObject("other", "hook", "of-other", ""),
+		)
+	}
+	for name, test := range map[string]struct {
+		path, secret, label string
+		code                int
+		text                string
+	}{
+		"its own":                                   {"/webhook/ci/own", "of-ci", "modal", 202, "job created"},
+		"one that shares the Secret":                {"/webhook/ci/own", "of-ci", "gpu", 202, "job created"},
+		"one of another namespace":                  {"/webhook/ci/own", "of-ci", "arm", 202, "does not trust"},
+		"one that trusts the controller's":          {"/webhook/ci/own", "of-ci", "cpu", 202, "does not trust"},
+		"the controller's, for one with its own":    {"/webhook", sharedSecret, "modal", 202, "does not trust"},
+		"the controller's, for one without its own": {"/webhook", sharedSecret, "cpu", 202, "job created"},
+		"the controller's at a pool's path":         {"/webhook/ci/own", sharedSecret, "modal", 401, "matches no"},
+		"the pool's at the controller's path":       {"/webhook", "of-ci", "modal", 401, "matches no"},
+		"another namespace's":                       {"/webhook/ci/own", "of-other", "modal", 401, "matches no"},
+		"at the path of a pool that is not":         {"/webhook/ci/none", "of-ci", "modal", 401, "matches no"},
+		"at the path of a pool without its own":     {"/webhook/other/shared", sharedSecret, "cpu", 401, "matches no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := objects()
+			body := strings.Replace(queuedEvent, `["modal"]`, fmt.Sprintf("[%q]", test.label), 1)
+			code, text := r.deliver(test.path, body, test.secret)
+			if code != test.code || !strings.Contains(text, test.text) {
+				t.Errorf("answered %d %q, want %d %q", code, text, test.code, test.text)
+			}
+			if (len(r.jobs()) == 1) != (test.text == "job created") {
+				t.Errorf("%d jobs are stored", len(r.jobs()))
+			}
+		})
+	}
+}
+
+func TestB61_AKnownJobIsNotMovedByASecretThatItsPoolDoesNotTrust(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "own", "hook"), webhookSecretObject("ci", "hook", "of-ci", ""))
+	r.deliver("/webhook/ci/own", queuedEvent, "of-ci")
+	completed := strings.NewReplacer(`"action":"queued"`, `"action":"completed"`, `"status":"queued"`, `"status":"completed"`).Replace(queuedEvent)
+	if code, text := r.deliver(Path, completed, sharedSecret); code != 202 || !strings.Contains(text, "does not trust") {
+		t.Errorf("answered %d %s", code, text)
+	}
+	if state := r.jobs()[0].Status.State; state != v1alpha1.JobQueued {
+		t.Errorf("the job is %s", state)
+	}
+}
+
+// B62: what was delivered long ago may be played again; GitHub is asked before it starts anything.
+func TestB62_AnOldDeliveryIsToBeConfirmed(t *testing.T) {
+	for age, want := range map[time.Duration]bool{time.Minute: false, 9 * time.Minute: false, 11 * time.Minute: true, 24 * time.Hour: true} {
+		r := newReceiver(t, repositoryPool("ci", "p", ""))
+		r.clock.SetTime(created.Add(age))
+		r.deliver(Path, queuedEvent, sharedSecret)
+		if got := r.jobs()[0].Status.Unconfirmed; got != want {
+			t.Errorf("after %s it is to be confirmed: %v", age, got)
+		}
+	}
+}
+
+func TestB62_ARepeatedDeliveryChangesNothingOfAKnownJob(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "p", ""))
+	r.deliver(Path, queuedEvent, sharedSecret)
+	before := r.jobs()[0]
+	r.clock.SetTime(created.Add(time.Hour))
+	if code, text := r.deliver(Path, queuedEvent, sharedSecret); code != 202 || text != "job unchanged" {
+		t.Errorf("answered %d %s", code, text)
+	}
+	if after := r.jobs()[0]; after.ResourceVersion != before.ResourceVersion {
+		t.Error("the job was written again")
+	}
+}
+
+// B63: two secrets are valid while one replaces the other, without a restart.
+func TestB63_TwoSecretsAreValidDuringARotation(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "own", "hook"), webhookSecretObject("ci", "hook", "new", "old"))
+	for secret, want := range map[string]int{"new": 202, "old": 202, "older": 401} {
+		if code, text := r.deliver("/webhook/ci/own", queuedEvent, secret); code != want {
+			t.Errorf("%s: answered %d %s", secret, code, text)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(r.webhook.SecretDir, "next"), []byte("next"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	webhook := &Webhook{SecretDir: folder, Recorder: &Recorder{Client: cluster, Live: cluster}, Log: logr.Discard()}
-	deliver := func() int {
-		mac := hmac.New(sha256.New, []byte("s3cret"))
-		mac.Write([]byte(queuedEvent))
-		req := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(queuedEvent))
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("X-GitHub-Event", "workflow_job")
-		req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
-		out := httptest.NewRecorder()
-		webhook.ServeHTTP(out, req)
-		return out.Code
+	for secret, want := range map[string]int{sharedSecret: 202, "next": 202} {
+		if code, text := r.deliver(Path, queuedEvent, secret); code != want {
+			t.Errorf("%s: answered %d %s", secret, code, text)
+		}
 	}
-	away = errors.New("etcdserver: request timed out")
-	if code := deliver(); code != http.StatusServiceUnavailable {
-		t.Errorf("with the API server away it answered %d", code)
+	if err := os.Remove(filepath.Join(r.webhook.SecretDir, "secret")); err != nil {
+		t.Fatal(err)
 	}
-	away = nil
-	if code := deliver(); code != http.StatusAccepted {
-		t.Errorf("delivered again it answered %d", code)
+	if code, _ := r.deliver(Path, queuedEvent, sharedSecret); code != 401 {
+		t.Errorf("after the rotation the old secret is answered %d", code)
 	}
-	var jobs v1alpha1.WorkflowJobList
-	if err := cluster.List(t.Context(), &jobs); err != nil || len(jobs.Items) != 1 {
-		t.Errorf("%d jobs are stored: %v", len(jobs.Items), err)
+}
+
+func TestAJobThatIsRefusedIsStoredAndTheAnswerSaysWhy(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "p", ""))
+	public := strings.Replace(queuedEvent, `"private":true`, `"private":false`, 1)
+	code, text := r.deliver(Path, public, sharedSecret)
+	if code != 202 || !strings.Contains(text, "octo/widgets is public") {
+		t.Errorf("answered %d %s", code, text)
 	}
+	if jobs := r.jobs(); len(jobs) != 1 || !jobs[0].Spec.Public {
+		t.Errorf("stored %v", jobs)
+	}
+}
+
+// Whether code may come from a fork is known for free where the repository has none.
+func TestOnlyARepositoryWithForksLeavesOpenWhereAJobComesFrom(t *testing.T) {
+	for change, want := range map[string]string{
+		`"forks_count":0`: "octo/widgets",
+		`"forks_count":1`: "",
+		`"other":0`:       "",
+	} {
+		r := newReceiver(t, repositoryPool("ci", "p", ""))
+		r.deliver(Path, strings.Replace(queuedEvent, `"forks_count":0`, change, 1), sharedSecret)
+		if got := r.jobs()[0].Status.HeadRepository; got != want {
+			t.Errorf("with %s the head repository is %q, want %q", change, got, want)
+		}
+	}
+	r := newReceiver(t, repositoryPool("ci", "p", ""))
+	r.deliver(Path, strings.Replace(queuedEvent, `"fork":false`, `"fork":true`, 1), sharedSecret)
+	if got := r.jobs()[0].Status.HeadRepository; got != "" {
+		t.Errorf("of a fork the head repository is %q", got)
+	}
+}
+
+func TestReadyMeansThatDeliveriesCanBeStored(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "p", ""))
+	g := NewWithT(t)
+	req := httptest.NewRequest(http.MethodGet, "/readyz", nil)
+	g.Expect(r.webhook.Ready(req)).To(MatchError(ContainSubstring("not received yet")))
+	r.webhook.listening.Store(true)
+	g.Expect(r.webhook.Ready(req)).To(Succeed())
+	r.away = errors.New("etcdserver: mvcc: database space exceeded")
+	r.deliver(Path, queuedEvent, sharedSecret)
+	g.Expect(r.webhook.Ready(req)).To(MatchError(ContainSubstring("could not be stored")))
+	r.away = nil
+	r.deliver(Path, queuedEvent, sharedSecret)
+	g.Expect(r.webhook.Ready(req)).To(Succeed())
+}
+
+// A delivery in flight when the manager is told to stop is stored before it exits.
+func TestStoppingStoresTheDeliveriesInFlight(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "p", ""))
+	g := NewWithT(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	g.Expect(err).NotTo(HaveOccurred())
+	r.webhook.Address = listener.Addr().String()
+	g.Expect(listener.Close()).To(Succeed())
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.webhook.Start(ctx) }()
+	g.Eventually(r.webhook.listening.Load).Should(BeTrue())
+
+	// The head and half of the body are sent, the manager is stopped, then the rest is.
+	conn, err := net.Dial("tcp", r.webhook.Address)
+	g.Expect(err).NotTo(HaveOccurred())
+	half := len(queuedEvent) / 2
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-GitHub-Event: workflow_job\r\nX-Hub-Signature-256: %s\r\nContent-Length: %d\r\n\r\n%s",
+		Path, signed(queuedEvent, sharedSecret), len(queuedEvent), queuedEvent[:half])
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Eventually(func() bool {
+		// The request is in flight when it has taken its room.
+		if r.webhook.bodies.TryAcquire(maxBodies) {
+			r.webhook.bodies.Release(maxBodies)
+			return false
+		}
+		return true
+	}).Should(BeTrue())
+	stop()
+	_, err = io.WriteString(conn, queuedEvent[half:])
+	g.Expect(err).NotTo(HaveOccurred())
+	answer, err := io.ReadAll(conn)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(bytes.HasPrefix(answer, []byte("HTTP/1.1 202"))).To(BeTrue(), string(answer))
+	g.Expect(<-stopped).To(Succeed())
+	g.Expect(r.jobs()).To(HaveLen(1))
 }

@@ -13,8 +13,17 @@ const namespace = "modalrunner"
 var (
 	githubCalls = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "github_calls_total",
-		Help: "Calls to GitHub by what they did and the HTTP status of the answer; 304 is free of the rate limit, none means no answer.",
+		Help: "Calls to GitHub by what they did and the HTTP status of the answer; 304 is free of the rate limit, none means no answer, held that it was not made so as to stay within the limits.",
 	}, []string{"operation", "code"})
+
+	githubLimit = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "github_rate_limit",
+		Help: "Requests an hour that GitHub allows a credential, by the Secret that holds it (namespace/name).",
+	}, []string{"credential"})
+	githubRemaining = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "github_rate_limit_remaining",
+		Help: "Requests that GitHub still allows a credential in the present hour, by the Secret that holds it (namespace/name).",
+	}, []string{"credential"})
 
 	modalCalls = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Name: "modal_calls_total",
@@ -25,6 +34,11 @@ var (
 		Namespace: namespace, Name: "webhook_deliveries_total",
 		Help: "Webhook deliveries by event and what became of them.",
 	}, []string{"event", "result"})
+
+	webhookRedeliveries = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: namespace, Name: "webhook_redeliveries_total",
+		Help: "Webhook deliveries that had failed and that GitHub was asked to make again.",
+	})
 
 	queuedToLaunched = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "runner_launch_seconds",
@@ -68,18 +82,27 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(githubCalls, modalCalls, webhookEvents, queuedToLaunched, launchedToOnline, jobWait,
+	metrics.Registry.MustRegister(githubCalls, githubLimit, githubRemaining, modalCalls, webhookEvents, webhookRedeliveries, queuedToLaunched, launchedToOnline, jobWait,
 		attemptFailures, runnersHung, runnersDied, orphans, sandboxesEnded)
 }
 
 // GitHubCall counts a call to GitHub.
 func GitHubCall(operation, code string) { githubCalls.WithLabelValues(operation, code).Inc() }
 
+// GitHubBudget shows what GitHub allows a credential an hour, and what remains of it.
+func GitHubBudget(credential string, limit, remaining int) {
+	githubLimit.WithLabelValues(credential).Set(float64(limit))
+	githubRemaining.WithLabelValues(credential).Set(float64(remaining))
+}
+
 // ModalCall counts an RPC to Modal.
 func ModalCall(method, code string) { modalCalls.WithLabelValues(method, code).Inc() }
 
 // WebhookDelivery counts a webhook delivery.
 func WebhookDelivery(event, result string) { webhookEvents.WithLabelValues(event, result).Inc() }
+
+// WebhookRedelivered counts a webhook delivery that GitHub was asked to make again.
+func WebhookRedelivered() { webhookRedeliveries.Inc() }
 
 // RunnerLaunched observes how long a Runner waited for its sandbox.
 func RunnerLaunched(wait time.Duration) { queuedToLaunched.Observe(wait.Seconds()) }

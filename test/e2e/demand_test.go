@@ -39,7 +39,11 @@ func (w *world) deliveryOf(action string) githubsim.Delivery {
 
 // send a body to the receiver as GitHub would, signed with the secret, changed by header.
 func (w *world) send(event string, body []byte, secret string, header map[string]string) (int, string) {
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodPost, w.manager.WebhookURL, bytes.NewReader(body))
+	return w.sendTo(w.manager.WebhookURL, event, body, secret, header)
+}
+
+func (w *world) sendTo(url, event string, body []byte, secret string, header map[string]string) (int, string) {
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodPost, url, bytes.NewReader(body))
 	w.Expect(err).NotTo(HaveOccurred())
 	mac := hmac.New(sha256.New, []byte(secret))
 	_, _ = mac.Write(body)
@@ -126,8 +130,8 @@ func TestB04_AJobQueuedWhileTheManagerWasDownGetsItsRunner(t *testing.T) {
 }
 
 func TestB05_AJobWhoseWebhookNeverCameIsFoundByThePoll(t *testing.T) {
-	w := newWorld(t)
-	w.github.AddWebhook(repository, w.manager.WebhookURL, webhookSecret)
+	w := newWorld(t, polled)
+	w.github.AddWebhook(the.hook(), w.manager.WebhookURL, webhookSecret)
 	w.github.SetWebhookFaults(githubsim.WebhookFaults{Drop: 1})
 	w.awaitReady(w.pool("p", 1))
 	id := w.queue("build")
@@ -238,7 +242,7 @@ func TestB11_AtTheLimitJobsWaitInOrderAndQuietly(t *testing.T) {
 }
 
 func TestB12_AJobAtAGateIsNoDemandUntilItIsApproved(t *testing.T) {
-	for name, options := range map[string][]option{"by webhook": {withWebhooks}, "by poll": nil} {
+	for name, options := range map[string][]option{"by webhook": {withWebhooks}, "by poll": {polled}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, options...)
 			w.awaitReady(w.pool("p", 1, idleTimeout(time.Millisecond)))

@@ -325,7 +325,7 @@ func TestB71_TheNextLeaderTakesOverAndIngressGoesOnMeanwhile(t *testing.T) {
 	w.Expect(err).NotTo(HaveOccurred())
 	w.Expect(second.Restart(w.ctx)).To(Succeed())
 	t.Cleanup(second.Stop)
-	w.github.AddWebhook(repository, second.WebhookURL, webhookSecret)
+	w.github.AddWebhook(the.hook(), second.WebhookURL, webhookSecret)
 	running := w.queue("running", "sleep 10")
 	w.awaitRunning(running)
 	w.awaitPhases(v1alpha1.RunnerRunning)

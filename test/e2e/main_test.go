@@ -3,20 +3,27 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
+	"github.com/modalrunner/modal-runner-controller/simulators/github/openapi"
 	"github.com/modalrunner/modal-runner-controller/test/stack"
 )
 
 // What all tests share: one control plane and one build of the manager. Each test has its own namespace, simulators and
 // manager process.
 var (
-	plane  *stack.ControlPlane
-	binary string
+	plane     *stack.ControlPlane
+	binary    string
+	described *openapi.Validator
 )
 
 func TestMain(m *testing.M) {
@@ -45,8 +52,27 @@ func run(m *testing.M) (int, error) {
 	if plane, err = stack.StartControlPlane(ctx, root); err != nil {
 		return 1, err
 	}
+	if described, err = describe(ctx, root); err != nil {
+		return 1, errors.Join(err, plane.Stop())
+	}
 	code := m.Run()
+	for _, violation := range described.Violations() {
+		fmt.Fprintln(os.Stderr, "not as GitHub describes its API:", violation)
+		code = 1
+	}
+	fmt.Printf("%d kinds of GitHub's answers were checked against its OpenAPI description\n", len(described.Checked()))
 	return code, plane.Stop()
+}
+
+// describe loads GitHub's OpenAPI description, which every call of every test is checked against.
+func describe(ctx context.Context, root string) (*openapi.Validator, error) {
+	fetch := exec.CommandContext(ctx, filepath.Join(root, "hack", "openapi", "fetch.sh"))
+	fetch.Stderr = os.Stderr
+	folder, err := fetch.Output()
+	if err != nil {
+		return nil, fmt.Errorf("fetching GitHub's OpenAPI description, which needs npm: %w", err)
+	}
+	return openapi.Load(strings.TrimSpace(string(folder)), githubsim.DocumentedPaths()...)
 }
 
 func clientKey(namespace, name string) client.ObjectKey {

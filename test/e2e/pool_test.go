@@ -39,7 +39,7 @@ func TestWrongCredentialsAreTold(t *testing.T) {
 	}{
 		"an empty Secret":       {map[string]string{"x": "y"}, nil, v1alpha1.ReasonSecretInvalid, "neither github_token nor github_app_id"},
 		"a revoked token":       {map[string]string{"github_token": "ghp_revoked"}, nil, v1alpha1.ReasonUnauthorized, "Bad credentials"},
-		"a token without grant": {map[string]string{"github_token": "ghp_nogrant"}, nil, v1alpha1.ReasonForbidden, "Administration (write)"},
+		"a token without grant": {map[string]string{"github_token": "ghp_nogrant"}, nil, v1alpha1.ReasonForbidden, "serving the scope takes"},
 		"an App's bad key":      {map[string]string{"github_app_id": "1", "github_app_private_key": "x"}, nil, v1alpha1.ReasonSecretInvalid, "github_app_private_key is not an RSA private key"},
 		"no Modal secret":       {nil, map[string]string{"token_id": modalID}, v1alpha1.ReasonSecretInvalid, "token_secret"},
 		"a wrong Modal secret":  {nil, map[string]string{"token_id": modalID, "token_secret": "wrong"}, v1alpha1.ReasonUnauthorized, "Unauthenticated"},
@@ -71,7 +71,12 @@ func TestAGitHubAppServesAPool(t *testing.T) {
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 	w.createSecret("github", map[string]string{"github_app_id": "77", "github_app_private_key": string(text)})
 	w.createSecret("modal", map[string]string{"token_id": modalID, "token_secret": modalSecret})
-	w.awaitReady(w.pool("p", 1))
+	w.awaitReady(w.pool("p", 1, func(s *v1alpha1.RunnerPoolSpec) {
+		if s.Enterprise != "" {
+			// An App that is installed on an enterprise sees no repositories: of an enterprise, its organizations' pools use Apps.
+			s.Scope, s.Repositories = v1alpha1.Scope{Organization: organization}, nil
+		}
+	}))
 	id := w.queue("build")
 	w.awaitAll([]int64{id}, "success")
 	w.awaitNothingLeft()
@@ -120,11 +125,13 @@ func TestB50_AThrottledCredentialWaitsAndOthersGoOn(t *testing.T) {
 	w.github.AddToken("ghp_other", "octo/gadgets")
 	w.createSecret("other", map[string]string{"github_token": "ghp_other"})
 	first := w.pool("p", 1)
-	second := w.pool("q", 1, func(s *v1alpha1.RunnerPoolSpec) { s.Repository, s.GitHub.SecretName = "octo/gadgets", "other" })
+	second := w.pool("q", 1, func(s *v1alpha1.RunnerPoolSpec) {
+		s.Scope, s.Repositories, s.GitHub.SecretName = v1alpha1.Scope{Repository: "octo/gadgets"}, nil, "other"
+	})
 	w.awaitReady(first)
 	w.awaitReady(second)
 	w.github.Inject(githubsim.Fault{
-		Path: regexp.MustCompile(`/repos/octo/widgets/`), Times: 1, Status: http.StatusTooManyRequests,
+		Path: regexp.MustCompile(`^` + the.registrations() + `/generate-jitconfig`), Times: 1, Status: http.StatusTooManyRequests,
 		Header: http.Header{"Retry-After": {"5"}}, Body: `{"message":"You have exceeded a secondary rate limit."}`,
 	})
 	begun := time.Now()
@@ -145,7 +152,7 @@ func TestB51_ARevokedTokenIsToldAndHealsOnANewSecret(t *testing.T) {
 	w.Expect(plane.Client.DeleteAllOf(w.ctx, secretObject(), inNamespace(w.namespace))).To(Succeed())
 	id := w.queue("build")
 	w.Eventually(w.reason(pool)).Should(Equal(v1alpha1.ReasonSecretNotFound))
-	w.github.AddToken("ghp_new", repository)
+	w.github.AddToken("ghp_new", the.grants()...)
 	w.createSecret("github", map[string]string{"github_token": "ghp_new"})
 	w.createSecret("modal", map[string]string{"token_id": modalID, "token_secret": modalSecret})
 	w.awaitAll([]int64{id}, "success")

@@ -62,6 +62,8 @@ type settings struct {
 	secrets   bool
 	webhooks  bool
 	poll      string
+	heal      string
+	faults    githubsim.WebhookFaults
 	arguments []string
 	lostAfter time.Duration
 	behave    func(modalsim.Container) runner.Behaviour
@@ -71,7 +73,12 @@ type settings struct {
 func withoutSecrets(s *settings) { s.secrets = false }
 
 // withWebhooks has GitHub deliver to the manager, and makes polling so slow that it does not help.
-func withWebhooks(s *settings) { s.webhooks, s.poll = true, "1h" }
+func withWebhooks(s *settings) {
+	s.webhooks, s.poll, s.heal, s.faults = true, "1h", "", githubsim.WebhookFaults{}
+}
+
+// polled has GitHub deliver nothing.
+func polled(s *settings) { s.webhooks, s.poll, s.heal = false, "1s", "" }
 
 // withArguments of the manager.
 func withArguments(arguments ...string) option {
@@ -90,7 +97,7 @@ func withBehaviour(behave func(modalsim.Container) runner.Behaviour) option {
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
 	t.Parallel()
-	s := settings{secrets: true, poll: "1s"}
+	s := the.settings()
 	for _, o := range options {
 		o(&s)
 	}
@@ -107,11 +114,12 @@ func newWorld(t *testing.T, options ...option) *world {
 }
 
 func (w *world) startSimulators(s settings) {
-	w.github = githubsim.New(githubsim.Options{Seed: 1, LostAfter: s.lostAfter})
+	w.github = githubsim.New(githubsim.Options{Seed: 1, LostAfter: s.lostAfter, Wrap: described.Middleware})
 	w.Expect(w.github.Start("127.0.0.1:0")).To(Succeed())
 	w.t.Cleanup(w.github.Close)
 	w.github.AddRepository(repository, true)
-	w.github.AddToken(token, repository)
+	w.github.AddToEnterprise(enterprise, organization)
+	w.github.AddToken(token, the.grants()...)
 	w.modal = modalsim.New(modalsim.Options{Run: func(ctx context.Context, c modalsim.Container) int {
 		config := runner.Config{Env: c.Env, Stdout: c.Stdout}
 		if w.behave != nil {
@@ -138,6 +146,7 @@ func (w *world) createSecret(name string, data map[string]string) {
 func (w *world) configureManager(s settings) {
 	options := stack.ManagerOptions{
 		Binary: binary, Kubeconfig: plane.ManagerKubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
+		HealInterval: s.heal,
 		Arguments: append([]string{
 			"--namespace=" + w.namespace, "--queue-poll-interval=" + s.poll, "--list-interval=500ms", "--secret-ttl=1s",
 		}, s.arguments...),
@@ -147,7 +156,8 @@ func (w *world) configureManager(s settings) {
 	w.Expect(err).NotTo(HaveOccurred())
 	w.startManager()
 	if s.webhooks {
-		w.github.AddWebhook(repository, w.manager.WebhookURL, webhookSecret)
+		w.github.AddWebhook(the.hook(), w.manager.WebhookURL, webhookSecret)
+		w.github.SetWebhookFaults(s.faults)
 	}
 	w.t.Cleanup(func() {
 		w.manager.Stop()
@@ -190,19 +200,20 @@ func (w *world) checkSecrets() {
 	}
 }
 
-// pool for the repository, with the label modal, that is quick about everything.
+// pool with the label modal, of the scope that the suite is run for, that is quick about everything.
 func (w *world) pool(name string, limit int32, change ...func(*v1alpha1.RunnerPoolSpec)) *v1alpha1.RunnerPool {
 	w.t.Helper()
 	pool := &v1alpha1.RunnerPool{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
 		Spec: v1alpha1.RunnerPoolSpec{
-			Scope: v1alpha1.Scope{Repository: repository}, Labels: []v1alpha1.RunnerLabel{"modal"}, MaxConcurrency: limit,
+			Labels: []v1alpha1.RunnerLabel{"modal"}, MaxConcurrency: limit,
 			RunnerTemplate: v1alpha1.RunnerTemplate{
 				GitHub:  v1alpha1.GitHub{URL: w.github.URL()},
 				Sandbox: v1alpha1.Sandbox{CPU: resource.MustParse("1"), Memory: resource.MustParse("1Gi")},
 			},
 		},
 	}
+	the.pool(&pool.Spec)
 	for _, c := range change {
 		c(&pool.Spec)
 	}

@@ -100,7 +100,7 @@ func (w *World) Outside(cluster client.Client) *observe.Outside {
 	must(w.t, err)
 	w.t.Cleanup(providers.Close)
 	return &observe.Outside{
-		GitHub: github.NewClients(secrets, w.Clock, github.NewTransport()), Sandboxes: providers,
+		GitHub: github.NewClients(secrets, w.Clock, github.DefaultPointsPerMinute), Sandboxes: providers,
 		Registrations: observe.NewLists[github.Runner](ListInterval, w.Clock),
 		SandboxLists:  observe.NewLists[sandbox.Listed](ListInterval, w.Clock),
 	}

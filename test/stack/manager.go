@@ -43,6 +43,8 @@ type ManagerOptions struct {
 	ModalURL string
 	// WebhookSecret that deliveries are signed with.
 	WebhookSecret string
+	// HealInterval tells the manager its own address, and how often it looks there for failed deliveries; empty does not.
+	HealInterval string
 	// Arguments beside those that the stack gives.
 	Arguments []string
 	// Log that the manager's own goes to, beside Manager.Log.
@@ -87,14 +89,18 @@ func NewManager(options ManagerOptions) (*Manager, error) {
 
 // Restart the process, or start it for the first time, and wait until it is ready.
 func (m *Manager) Restart(ctx context.Context) error {
-	m.process = exec.Command(m.options.Binary, append([]string{
+	arguments := []string{
 		"--webhook-bind-address=" + m.webhook,
 		"--health-probe-bind-address=" + m.probe,
 		"--metrics-bind-address=" + m.metrics,
 		"--metrics-secure=false",
 		"--webhook-secret-dir=" + m.folder,
 		"--zap-log-level=debug",
-	}, m.options.Arguments...)...)
+	}
+	if m.options.HealInterval != "" {
+		arguments = append(arguments, "--webhook-url=http://"+m.webhook, "--webhook-heal-interval="+m.options.HealInterval)
+	}
+	m.process = exec.Command(m.options.Binary, append(arguments, m.options.Arguments...)...)
 	m.process.Env = append(os.Environ(),
 		"KUBECONFIG="+m.options.Kubeconfig, "POD_NAMESPACE="+m.options.Namespace, "MODAL_SERVER_URL="+m.options.ModalURL)
 	out := io.Writer(&m.log)

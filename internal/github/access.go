@@ -1,0 +1,105 @@
+package github
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	gh "github.com/google/go-github/v60/github"
+	"k8s.io/utils/clock"
+
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
+)
+
+// deniedFor is how long a refusal to register a runner is held against the credentials: GitHub has no call that asks
+// whether one would be allowed to.
+const deniedFor = 2 * time.Minute
+
+// denials remember the scopes in which registering a runner was refused.
+type denials struct {
+	mu      sync.Mutex
+	byScope map[Scope]denial
+}
+
+type denial struct {
+	err error
+	at  time.Time
+}
+
+// note what came of registering a runner.
+func (d *denials) note(scope Scope, err error, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case fault.Is(err, fault.Forbidden, fault.NotFound):
+		if d.byScope == nil {
+			d.byScope = map[Scope]denial{}
+		}
+		d.byScope[scope] = denial{err, now}
+	case err == nil || fault.Is(err, fault.Conflict):
+		delete(d.byScope, scope)
+	}
+}
+
+func (d *denials) last(scope Scope, clock clock.PassiveClock) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if last, ok := d.byScope[scope]; ok && clock.Since(last.at) < deniedFor {
+		return last.err
+	}
+	return nil
+}
+
+// CheckAccess to all that serving the scope needs: its runners, where that can be asked for its workflow runs, and the
+// runner group, when one is named. An error names the permission that is missing.
+func (c *Client) CheckAccess(ctx context.Context, scope Scope, group string) error {
+	err := c.do(ctx, checkRunners, func(ctx context.Context) (*gh.Response, error) {
+		_, resp, err := c.listRunnersPage(ctx, scope, gh.ListOptions{PerPage: 1}, "")
+		return resp, err
+	})
+	if err == nil && scope.Repository != "" {
+		err = c.do(ctx, checkActions, func(ctx context.Context) (*gh.Response, error) {
+			_, resp, err := c.rest.Actions.ListRepositoryWorkflowRuns(ctx, scope.Owner, scope.Repository,
+				&gh.ListWorkflowRunsOptions{ListOptions: gh.ListOptions{PerPage: 1}})
+			return resp, err
+		})
+	}
+	if err == nil {
+		_, err = c.groupID(ctx, scope, group)
+	}
+	if err == nil {
+		err = c.denied.last(scope, c.clock)
+	}
+	return needs(err, scope)
+}
+
+// needs adds to a refusal what the scope needs in all.
+func needs(err error, scope Scope) error {
+	var classified *fault.Error
+	if !errors.As(err, &classified) || classified.Class != fault.Forbidden && classified.Class != fault.NotFound {
+		return err
+	}
+	if classified.Op == findInstall.name || classified.Op == mintToken.name {
+		// The App itself is refused, which says what to do already.
+		return err
+	}
+	// GitHub answers 404 rather than 403 where the credentials may not even know that the scope exists.
+	explained := *classified
+	explained.Class = fault.Forbidden
+	explained.Message += "; serving the scope takes " + permission(scope)
+	return &explained
+}
+
+// permission that serving a scope takes. Source: docs.github.com/rest/actions/self-hosted-runners.
+func permission(scope Scope) string {
+	switch {
+	case scope.Repository != "":
+		return fmt.Sprintf("the repository permissions Administration (write) and Actions (read) on %s/%s, or the scope repo of a classic token", scope.Owner, scope.Repository)
+	case scope.Enterprise != "":
+		return "the scope manage_runners:enterprise of a classic token, or an App with Enterprise self-hosted runners (write), on enterprise " + scope.Enterprise
+	default:
+		return "the organization permission Self-hosted runners (write) and the repository permission Actions (read) on " + scope.Owner + ", or the scopes admin:org and repo of a classic token"
+	}
+}

@@ -1,0 +1,151 @@
+package github
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+	"pgregory.net/rapid"
+
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
+)
+
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func testBudget(perMinute int) (*budget, *clocktesting.FakeClock) {
+	clock := clocktesting.NewFakeClock(noon)
+	return newBudget("ci/github", "https://github.com", perMinute, clock), clock
+}
+
+// primary limit as GitHub tells it.
+func primary(limit, remaining int, reset time.Time) http.Header {
+	header := http.Header{}
+	header.Set("X-RateLimit-Limit", strconv.Itoa(limit))
+	header.Set("X-RateLimit-Remaining", strconv.Itoa(remaining))
+	header.Set("X-RateLimit-Reset", strconv.FormatInt(reset.Unix(), 10))
+	header.Set("X-RateLimit-Resource", "core")
+	return header
+}
+
+// Whatever is asked when, no 60 s hold more points than GitHub allows, and who is held back gets in when it was told to.
+func TestB50_NoMinuteHoldsMoreThanItsPoints(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const allowed = 100
+		b, clock := testBudget(allowed)
+		type spent struct {
+			at     time.Time
+			points int
+		}
+		var all []spent
+		for range rapid.IntRange(1, 300).Draw(t, "calls") {
+			clock.Step(time.Duration(rapid.IntRange(0, 3000).Draw(t, "pause ms")) * time.Millisecond)
+			op := rapid.SampledFrom([]operation{mintJIT, listRuns, listHooks, redeliver}).Draw(t, "operation")
+			err := b.enter(op)
+			if err != nil {
+				var held *fault.Error
+				if !errors.As(err, &held) || held.Class != fault.Held || !held.RetryAt.After(clock.Now()) || held.RetryAt.After(clock.Now().Add(window*time.Second)) {
+					t.Fatalf("held back as %#v", err)
+				}
+				clock.SetTime(held.RetryAt)
+				if err := b.enter(op); err != nil {
+					t.Fatalf("came back when told to, and was held back again: %v", err)
+				}
+			}
+			b.leave()
+			all = append(all, spent{clock.Now(), op.points})
+			sum := 0
+			for _, s := range all {
+				if clock.Since(s.at) < time.Minute {
+					sum += s.points
+				}
+			}
+			if sum > allowed {
+				t.Fatalf("%d points in a minute", sum)
+			}
+		}
+	})
+}
+
+func TestWaitingJobsGoOnWhenHousekeepingIsHeldBack(t *testing.T) {
+	b, _ := testBudget(100)
+	for range 50 {
+		if err := b.enter(listHooks); err != nil {
+			t.Fatal(err)
+		}
+		b.leave()
+	}
+	for op, want := range map[operation]bool{listHooks: false, listRuns: true, mintJIT: true} {
+		if err := b.enter(op); (err == nil) != want {
+			t.Errorf("%s: %v", op.name, err)
+		}
+	}
+}
+
+func TestWhatIsLeftOfTheHourIsKeptForWaitingJobs(t *testing.T) {
+	b, clock := testBudget(0)
+	reset := noon.Add(40 * time.Minute)
+	b.learn(primary(5000, 900, reset))
+	if err := b.enter(listHooks); fault.RetryAfter(err, clock.Now(), 0) != 40*time.Minute {
+		t.Errorf("housekeeping with 900 of 5000 left: %v", err)
+	}
+	if err := b.enter(listRuns); err != nil {
+		t.Errorf("watching with 900 of 5000 left: %v", err)
+	}
+	b.learn(primary(5000, 200, reset))
+	if err := b.enter(listRuns); !fault.Is(err, fault.Held) {
+		t.Errorf("watching with 200 of 5000 left: %v", err)
+	}
+	if err := b.enter(mintJIT); err != nil {
+		t.Errorf("a waiting job with 200 of 5000 left: %v", err)
+	}
+	clock.SetTime(reset)
+	if err := b.enter(listHooks); err != nil {
+		t.Errorf("housekeeping in the next hour: %v", err)
+	}
+}
+
+func TestAnAnswerThatWasOvertakenDoesNotGiveBackWhatIsSpent(t *testing.T) {
+	b, _ := testBudget(0)
+	c := &Client{budget: b, clock: b.clock}
+	b.learn(primary(5000, 100, noon.Add(time.Minute)))
+	b.learn(primary(5000, 110, noon.Add(time.Minute)))
+	b.learn(primary(5000, 4000, noon.Add(-time.Hour)))
+	if got := c.Budget(); got.Remaining != 100 || !got.Low() {
+		t.Errorf("budget %+v", got)
+	}
+}
+
+func TestNoMoreCallsAreInFlightThanGitHubAllows(t *testing.T) {
+	b, clock := testBudget(1 << 20)
+	for range maxConcurrent {
+		if err := b.enter(mintJIT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.enter(mintJIT); fault.RetryAfter(err, clock.Now(), 0) != holdConcurrent {
+		t.Errorf("one more: %v", err)
+	}
+	b.leave()
+	if err := b.enter(mintJIT); err != nil {
+		t.Errorf("after one had left: %v", err)
+	}
+}
+
+// A GitHub Enterprise Server limits nothing by default, and says nothing of limits then.
+func TestAServerWithoutLimitsIsNotPaced(t *testing.T) {
+	clock := clocktesting.NewFakeClock(noon)
+	b := newBudget("ci/github", "https://ghe.example.com", 10, clock)
+	for range 100 {
+		if err := b.enter(mintJIT); err != nil {
+			t.Fatal(err)
+		}
+		b.leave()
+	}
+	b.learn(primary(5000, 4999, noon.Add(time.Hour)))
+	if err := b.enter(mintJIT); !fault.Is(err, fault.Held) {
+		t.Errorf("once it tells of a limit: %v", err)
+	}
+}

@@ -1,0 +1,105 @@
+package ingress
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	gh "github.com/google/go-github/v60/github"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
+)
+
+// Keys of a pool's webhook Secret. Both are accepted, so that one can replace the other (B63).
+const (
+	KeyWebhookSecret         = "webhook_secret"
+	KeyPreviousWebhookSecret = "webhook_secret_previous"
+)
+
+var (
+	unsigned  = answer{http.StatusUnauthorized, "unauthorized", "the delivery has no " + gh.SHA256SignatureHeader}
+	badSigned = answer{http.StatusUnauthorized, "unauthorized", "the signature matches no webhook secret"}
+)
+
+// authenticate a delivery and say which pools it may move; nil when it is refused. It must be signed with SHA-256 and a
+// secret that is known and not empty. go-github's ValidatePayload would accept SHA-1, and anything at all with an empty
+// secret.
+func (w *Webhook) authenticate(req *http.Request, body []byte) (Trust, answer) {
+	signature := req.Header.Get(gh.SHA256SignatureHeader)
+	if !strings.HasPrefix(signature, "sha256=") {
+		return nil, unsigned
+	}
+	secrets, trust, err := w.secretsFor(req)
+	switch {
+	case err != nil:
+		return nil, answer{http.StatusServiceUnavailable, "failed", "the webhook secret cannot be read: deliver again"}
+	case trust == nil:
+		return nil, badSigned
+	case len(secrets) == 0:
+		return nil, answer{http.StatusUnauthorized, "unauthorized", "no webhook secret is configured: nothing can be accepted"}
+	}
+	for _, secret := range secrets {
+		if gh.ValidateSignature(signature, body, secret) == nil {
+			return trust, answer{}
+		}
+	}
+	return nil, badSigned
+}
+
+// secretsFor a delivery, by the path that it came to: those of the controller, trusted by every pool that has none of its
+// own, or those of one pool, trusted by all pools of its namespace that share them (B61).
+func (w *Webhook) secretsFor(req *http.Request) ([][]byte, Trust, error) {
+	key := types.NamespacedName{Namespace: req.PathValue("namespace"), Name: req.PathValue("pool")}
+	if key.Name == "" {
+		secrets, err := w.sharedSecrets()
+		return secrets, func(pool *v1alpha1.RunnerPool) bool { return pool.Spec.Webhook == nil }, err
+	}
+	var pool v1alpha1.RunnerPool
+	if err := w.Recorder.Get(req.Context(), key, &pool); err != nil || pool.Spec.Webhook == nil {
+		// The cache answers always, so that an error says that there is no such pool.
+		return nil, nil, nil
+	}
+	name := pool.Spec.Webhook.SecretName
+	data, err := w.Secrets.Get(req.Context(), key.Namespace, name)
+	if fault.Is(err, fault.SecretMissing) {
+		data, err = nil, nil
+	}
+	var secrets [][]byte
+	for _, k := range []string{KeyWebhookSecret, KeyPreviousWebhookSecret} {
+		if secret := strings.TrimSpace(data[k].Reveal()); secret != "" {
+			secrets = append(secrets, []byte(secret))
+		}
+	}
+	return secrets, func(other *v1alpha1.RunnerPool) bool {
+		return other.Namespace == key.Namespace && other.Spec.Webhook != nil && other.Spec.Webhook.SecretName == name
+	}, err
+}
+
+func (w *Webhook) sharedSecrets() ([][]byte, error) {
+	entries, err := os.ReadDir(w.SecretDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var secrets [][]byte
+	for _, entry := range entries {
+		// A mounted Secret has its files behind links, and folders whose names begin with two dots.
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		secret, err := os.ReadFile(filepath.Join(w.SecretDir, entry.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if secret := strings.TrimSpace(string(secret)); secret != "" {
+			secrets = append(secrets, []byte(secret))
+		}
+	}
+	return secrets, nil
+}

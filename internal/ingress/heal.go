@@ -1,0 +1,187 @@
+package ingress
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+)
+
+const (
+	// healBack is how far back failed deliveries are looked for: a self-hosted job waits in GitHub's queue for 24 h.
+	healBack = 24 * time.Hour
+	// healOverlap is looked at again in the next pass, since deliveries show with a delay.
+	healOverlap = 10 * time.Minute
+	// healPages bounds one pass over a webhook's deliveries, a hundred a page.
+	healPages = 20
+	// healAttempts is how often a delivery is asked for again. One that fails that often finds no receiver that wants it.
+	healAttempts = 3
+	// firstHeal is how soon after the start the first pass is made: what was missed while nobody listened.
+	firstHeal = 5 * time.Second
+)
+
+// Healer finds deliveries that failed and asks GitHub for them again, which GitHub does not do by itself. It looks at the
+// webhooks that lead to this controller and at no others. It implements manager.Runnable and needs the leader's lease.
+type Healer struct {
+	client.Client
+	GitHub *github.Clients
+	Clock  clock.WithTicker
+	// WebhookURL at which GitHub reaches the webhook receiver, without its path; when it is empty only the webhooks that
+	// pools manage are known to lead here.
+	WebhookURL string
+	// Interval between two passes.
+	Interval time.Duration
+
+	mu sync.Mutex
+	// seenTo is the time up to which a source's deliveries were looked at.
+	seenTo map[github.Source]time.Time
+}
+
+// Start heals until the context ends.
+func (h *Healer) Start(ctx context.Context) error {
+	timer := h.Clock.NewTimer(firstHeal)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C():
+			h.Heal(ctx)
+			timer.Reset(h.Interval)
+		}
+	}
+}
+
+// Heal what failed since the pass before. Queues are looked at side by side, so that a server that hangs holds up its own.
+func (h *Healer) Heal(ctx context.Context) {
+	var pools v1alpha1.RunnerPoolList
+	if err := h.List(ctx, &pools, client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "could not list pools to heal the deliveries of")
+		return
+	}
+	queues := map[queue][]v1alpha1.RunnerPool{}
+	for _, pool := range pools.Items {
+		if pool.DeletionTimestamp.IsZero() {
+			queues[queueOf(&pool)] = append(queues[queueOf(&pool)], pool)
+		}
+	}
+	var once sync.Map // sources, of which several queues may share one
+	var passes sync.WaitGroup
+	for q, pools := range queues {
+		passes.Go(func() {
+			gh, err := h.GitHub.For(ctx, q.namespace, v1alpha1.GitHub{URL: q.scope.Server, SecretName: q.secret}, q.scope)
+			if err != nil {
+				return
+			}
+			for _, source := range h.sources(ctx, gh, q, pools) {
+				if _, begun := once.LoadOrStore(source, true); begun {
+					continue
+				}
+				if err := h.heal(ctx, gh, source); err != nil {
+					log.FromContext(ctx).V(1).Info("could not heal deliveries", "of", source.String(), "error", err.Error())
+				}
+			}
+		})
+	}
+	passes.Wait()
+}
+
+// sources of a queue that lead to this controller.
+func (h *Healer) sources(ctx context.Context, gh *github.Client, q queue, pools []v1alpha1.RunnerPool) []github.Source {
+	var found []github.Source
+	if app, url, err := gh.AppHook(ctx); err == nil && h.leadsHere(url) {
+		found = append(found, github.Source{Scope: github.Scope{Server: q.scope.Server}, App: app})
+	}
+	if q.scope.Enterprise != "" {
+		// GitHub gives no access to an enterprise's webhooks.
+		return found
+	}
+	for _, pool := range pools {
+		if pool.Status.Webhook != nil {
+			found = append(found, github.Source{Scope: q.scope, Hook: pool.Status.Webhook.ID})
+		}
+	}
+	if h.WebhookURL == "" {
+		return found
+	}
+	hooks, err := gh.Hooks(ctx, q.scope)
+	if err != nil {
+		// Credentials that serve jobs need no permission for webhooks: then those made by hand are not healed.
+		log.FromContext(ctx).V(1).Info("could not look for webhooks to heal", "of", q.scope.String(), "error", err.Error())
+	}
+	for _, hook := range hooks {
+		source := github.Source{Scope: q.scope, Hook: hook.ID}
+		if h.leadsHere(hook.URL) && !slices.Contains(found, source) {
+			found = append(found, source)
+		}
+	}
+	return found
+}
+
+func (h *Healer) leadsHere(url string) bool {
+	here := h.WebhookURL + Path
+	return h.WebhookURL != "" && (url == here || strings.HasPrefix(url, here+"/"))
+}
+
+// heal one source: ask again for each delivery that never went well, the oldest first.
+func (h *Healer) heal(ctx context.Context, gh *github.Client, source github.Source) error {
+	begun := h.Clock.Now()
+	h.mu.Lock()
+	since := begun.Add(-healBack)
+	if seen := h.seenTo[source].Add(-healOverlap); seen.After(since) {
+		since = seen
+	}
+	h.mu.Unlock()
+	deliveries, err := gh.Deliveries(ctx, source, since, healPages)
+	if err != nil {
+		return err
+	}
+	for _, failed := range missed(deliveries) {
+		err := gh.Redeliver(ctx, source, failed.ID)
+		if fault.Is(err, fault.NotFound, fault.Invalid) {
+			// Too old by now.
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		metrics.WebhookRedelivered()
+		log.FromContext(ctx).Info("asked for a failed delivery again", "of", source.String(), "delivery", failed.GUID)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.seenTo == nil {
+		h.seenTo = map[github.Source]time.Time{}
+	}
+	h.seenTo[source] = begun
+	return nil
+}
+
+// missed are the deliveries of which no attempt went well, the latest attempt of each, the oldest first.
+func missed(latestFirst []github.Delivery) []github.Delivery {
+	attempts, good := map[string]int{}, map[string]bool{}
+	for _, d := range latestFirst {
+		attempts[d.GUID]++
+		good[d.GUID] = good[d.GUID] || d.Good
+	}
+	var failed []github.Delivery
+	told := map[string]bool{}
+	for _, d := range latestFirst {
+		if !good[d.GUID] && attempts[d.GUID] <= healAttempts && !told[d.GUID] {
+			told[d.GUID] = true
+			failed = append(failed, d)
+		}
+	}
+	slices.Reverse(failed)
+	return failed
+}
