@@ -19,6 +19,23 @@ test: assets openapi ## Run all tests, against a real API server and both simula
 	$(TOOL) -n gotestsum >/dev/null
 	cd $(CURDIR) && "$$($(TOOL) -n gotestsum)" --format pkgname-and-test-fails -- -race -timeout 30m -parallel 8 ./...
 
+.PHONY: test-ways
+test-ways: assets openapi ## Run the end-to-end suite for wider scopes, with webhooks, and with webhooks of which a third is lost.
+	$(TOOL) -n gotestsum >/dev/null
+	for way in organization,lossy enterprise,delivered organization,polled; do \
+		echo "E2E_WAY=$$way"; \
+		E2E_WAY=$$way "$$($(TOOL) -n gotestsum)" --format pkgname-and-test-fails -- -timeout 30m -parallel 8 ./test/e2e; \
+	done
+
+.PHONY: fuzz
+FUZZTIME ?= 5m
+fuzz: openapi ## Send the webhook receiver anything for FUZZTIME=5m.
+	go test ./internal/ingress -run '^$$' -fuzz FuzzWebhook -fuzztime $(FUZZTIME)
+
+.PHONY: api-cost
+api-cost: assets ## Measure what each way to learn of jobs costs in calls to GitHub (13 minutes); writes out/apicost.json.
+	go run ./test/apicost $(FLAGS)
+
 .PHONY: unit
 unit: openapi ## Run the tests that need no control plane.
 	go test -race $(UNIT)

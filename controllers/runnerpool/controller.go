@@ -105,8 +105,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	} else {
 		err = r.drain(ctx, &pool, runners)
 		if err == nil && len(runners) == 0 {
-			var gone bool
-			if gone, err = r.endWebhook(ctx, &pool); gone {
+			if r.endWebhook(ctx, &pool) {
 				return ctrl.Result{}, r.release(ctx, &pool)
 			}
 			again = r.Clock.Now().Add(recheckBad)

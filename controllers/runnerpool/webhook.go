@@ -122,17 +122,17 @@ func (r *Reconciler) removeWebhook(ctx context.Context, pool *v1alpha1.RunnerPoo
 
 // endWebhook of a pool that is being deleted, and say whether the pool may go: also when its webhook cannot be removed, after
 // a while or by force.
-func (r *Reconciler) endWebhook(ctx context.Context, pool *v1alpha1.RunnerPool) (bool, error) {
+func (r *Reconciler) endWebhook(ctx context.Context, pool *v1alpha1.RunnerPool) bool {
 	made := pool.Status.Webhook
 	gone, err := r.removeWebhook(ctx, pool)
 	if gone {
-		return true, nil
+		return true
 	}
 	deleted := pool.DeletionTimestamp.Time
 	if fault.Is(err, fault.SecretMissing, fault.SecretInvalid) || r.Clock.Since(deleted) > leaveHookAfter || pool.Annotations[v1alpha1.ForceDelete] == "true" {
 		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, "WebhookLeft", "Delete", "webhook %d is left at GitHub, remove it there: %s", made.ID, err)
-		return true, nil
+		return true
 	}
 	setCondition(pool, v1alpha1.ConditionReady, false, v1alpha1.ReasonDeleting, "waiting for the webhook to be removed: "+err.Error())
-	return false, nil
+	return false
 }

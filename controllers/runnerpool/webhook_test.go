@@ -102,7 +102,7 @@ func TestAPoolRepairsItsWebhook(t *testing.T) {
 			w.GitHub.ChangeHook(h.ID, func(h *githubsim.Hook) { h.URL = "https://elsewhere.example.com" })
 		},
 		"another secret":  func(w *world, _ githubsim.Hook) { w.hookSecret("second") },
-		"a lost creation": func(w *world, h githubsim.Hook) { w.forgetHook() },
+		"a lost creation": func(w *world, _ githubsim.Hook) { w.forgetHook() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newHookWorld(t)

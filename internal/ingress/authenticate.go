@@ -9,6 +9,7 @@ import (
 
 	gh "github.com/google/go-github/v60/github"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
@@ -59,8 +60,11 @@ func (w *Webhook) secretsFor(req *http.Request) ([][]byte, Trust, error) {
 		return secrets, func(pool *v1alpha1.RunnerPool) bool { return pool.Spec.Webhook == nil }, err
 	}
 	var pool v1alpha1.RunnerPool
-	if err := w.Recorder.Get(req.Context(), key, &pool); err != nil || pool.Spec.Webhook == nil {
-		// The cache answers always, so that an error says that there is no such pool.
+	if err := w.Recorder.Get(req.Context(), key, &pool); client.IgnoreNotFound(err) != nil {
+		return nil, nil, err
+	}
+	if pool.Spec.Webhook == nil {
+		// No such pool, or one without a secret of its own: nobody is told which.
 		return nil, nil, nil
 	}
 	name := pool.Spec.Webhook.SecretName

@@ -118,7 +118,9 @@ func (w *world) start(ctx context.Context, binary string) error {
 	for range 2 {
 		manager, err := stack.NewManager(stack.ManagerOptions{
 			Binary: binary, Kubeconfig: w.plane.ManagerKubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
+			HealInterval: "1s",
 			Arguments: []string{
+				"--github-points-per-minute=0",
 				"--namespace=" + w.namespace, "--leader-elect", "--leader-elect-lease-duration=3s", "--leader-elect-renew-deadline=2s",
 				"--leader-elect-retry-period=500ms", "--queue-poll-interval=1s", "--list-interval=500ms", "--secret-ttl=1s",
 				"--sweep-interval=2s", "--orphan-grace=3s",

@@ -104,7 +104,7 @@ func TestB03_StatesOnlyMoveForwardInWhateverOrderEventsCome(t *testing.T) {
 	w.awaitReady(w.pool("p", 2, idleTimeout(time.Millisecond)))
 	w.github.SetWebhookFaults(githubsim.WebhookFaults{Drop: 1})
 	id := w.queue("build")
-	w.Expect(w.github.TakeJob(id, w.github.AddForeignRunner(repository, "elsewhere", "modal"))).To(Succeed())
+	w.Expect(w.github.TakeJob(id, w.github.AddForeignRunner(the.place(), "elsewhere", "modal"))).To(Succeed())
 	w.Expect(w.github.CompleteJob(id, "success")).To(Succeed())
 	for _, action := range []string{"completed", "in_progress", "queued", "completed", "queued"} {
 		status, text := w.send("workflow_job", w.deliveryOf(action).Body, webhookSecret, nil)
@@ -131,7 +131,7 @@ func TestB04_AJobQueuedWhileTheManagerWasDownGetsItsRunner(t *testing.T) {
 
 func TestB05_AJobWhoseWebhookNeverCameIsFoundByThePoll(t *testing.T) {
 	w := newWorld(t, polled)
-	w.github.AddWebhook(the.hook(), w.manager.WebhookURL, webhookSecret)
+	w.github.AddWebhook(the.place(), w.manager.WebhookURL, webhookSecret)
 	w.github.SetWebhookFaults(githubsim.WebhookFaults{Drop: 1})
 	w.awaitReady(w.pool("p", 1))
 	id := w.queue("build")

@@ -15,13 +15,17 @@ import (
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 )
 
-// TestB50: with a small budget a minute, waiting jobs get what there is, and GitHub never has to refuse.
+// With a small budget a minute, waiting jobs get what there is, and GitHub never has to refuse.
 func TestB50_WhatServesWaitingJobsComesFirstWithinTheBudget(t *testing.T) {
-	const budget = 120
-	w := newWorld(t, withArguments(fmt.Sprintf("--github-points-per-minute=%d", budget)))
-	w.awaitReady(w.pool("p", 8))
+	const (
+		budget = 60
+		jobs   = 16 // 5 points each: they do not fit into one minute
+	)
+	w := newWorld(t, polled, withArguments(fmt.Sprintf("--github-points-per-minute=%d", budget)))
+	w.SetDefaultEventuallyTimeout(patience + 2*time.Minute)
+	w.awaitReady(w.pool("p", jobs))
 	var ids []int64
-	for i := range 8 {
+	for i := range jobs {
 		ids = append(ids, w.queue(fmt.Sprint("job-", i)))
 	}
 	w.awaitAll(ids, "success")
@@ -87,8 +91,10 @@ func TestAPoolsRepositoriesAreFiltered(t *testing.T) {
 	w.github.AddToken("ghp_owner", organization)
 	w.createSecret("owner", map[string]string{"github_token": "ghp_owner"})
 	w.github.AddRepository("octo/other", true)
+	// Without a group of the same bounds GitHub would give the runner that is made for one job to the other.
+	w.github.AddRunnerGroup(organization, "modal", repository)
 	w.awaitReady(w.pool("p", 2, func(s *v1alpha1.RunnerPoolSpec) {
-		s.Scope, s.GitHub.SecretName = v1alpha1.Scope{Organization: organization}, "owner"
+		s.Scope, s.GitHub.SecretName, s.RunnerGroup = v1alpha1.Scope{Organization: organization}, "owner", "modal"
 		s.Repositories = &v1alpha1.RepositoryFilter{Include: []v1alpha1.RepositoryPattern{"octo/wid*"}}
 	}))
 	other := w.github.AddQueuedJob("octo/other", "other", []string{"modal"})

@@ -242,7 +242,7 @@ func TestB43_WhatNoRunnerOwnsIsRemovedAndWhatOthersMadeIsNot(t *testing.T) {
 	foreign := []string{"somebody", "p-0-ffffffff-0123456789ab-1", "p-0-" + w.mark() + "-notours"}
 	ours := "x-0-" + w.mark() + "-0123456789ab-7"
 	for _, name := range append(foreign, ours) {
-		w.github.AddForeignRunner(repository, name, "other")
+		w.github.AddForeignRunner(the.place(), name, "other")
 		w.makeSandbox(name)
 	}
 	left := []string{}
@@ -325,7 +325,7 @@ func TestB71_TheNextLeaderTakesOverAndIngressGoesOnMeanwhile(t *testing.T) {
 	w.Expect(err).NotTo(HaveOccurred())
 	w.Expect(second.Restart(w.ctx)).To(Succeed())
 	t.Cleanup(second.Stop)
-	w.github.AddWebhook(the.hook(), second.WebhookURL, webhookSecret)
+	w.github.AddWebhook(the.place(), second.WebhookURL, webhookSecret)
 	running := w.queue("running", "sleep 10")
 	w.awaitRunning(running)
 	w.awaitPhases(v1alpha1.RunnerRunning)

@@ -80,8 +80,8 @@ func (w way) grants() []string {
 	}
 }
 
-// hook is what the webhook is made on.
-func (w way) hook() string {
+// place is where runners are registered and what the webhook is made on, as the simulator names it.
+func (w way) place() string {
 	switch w.scope {
 	case "organization":
 		return organization

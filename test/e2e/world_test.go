@@ -156,7 +156,7 @@ func (w *world) configureManager(s settings) {
 	w.Expect(err).NotTo(HaveOccurred())
 	w.startManager()
 	if s.webhooks {
-		w.github.AddWebhook(the.hook(), w.manager.WebhookURL, webhookSecret)
+		w.github.AddWebhook(the.place(), w.manager.WebhookURL, webhookSecret)
 		w.github.SetWebhookFaults(s.faults)
 	}
 	w.t.Cleanup(func() {

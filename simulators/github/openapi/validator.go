@@ -78,6 +78,10 @@ func (v *Validator) Middleware(next http.Handler) http.Handler {
 		req.Body = io.NopCloser(bytes.NewReader(body))
 		answer := httptest.NewRecorder()
 		next.ServeHTTP(answer, req)
+		if req.Context().Err() != nil {
+			// Who asked has gone: there is no answer.
+			return
+		}
 		v.check(req, body, answer)
 		for name, values := range answer.Header() {
 			w.Header()[name] = values
@@ -120,7 +124,7 @@ func (v *Validator) check(req *http.Request, body []byte, answer *httptest.Respo
 			v.violations = append(v.violations, name+": "+err.Error())
 		}
 	}
-	if operation.RequestBody != nil && answer.Code < http.StatusBadRequest {
+	if operation.RequestBody != nil && answer.Code < http.StatusBadRequest && !none(operation.RequestBody.Value, body) {
 		if err := fits(operation.RequestBody.Value.Content, body); err != nil {
 			v.violations = append(v.violations, name+": request: "+err.Error())
 		}
@@ -134,6 +138,12 @@ func (v *Validator) check(req *http.Request, body []byte, answer *httptest.Respo
 			v.violations = append(v.violations, name+": answer: "+err.Error())
 		}
 	}
+}
+
+// none says that a body that may be left out is: also by writing null, as ghinstallation does and GitHub lets pass.
+func none(wanted *openapi3.RequestBody, body []byte) bool {
+	text := strings.TrimSpace(string(body))
+	return !wanted.Required && (text == "" || text == "null")
 }
 
 // fits says whether a body fits the schema for JSON.
