@@ -25,12 +25,18 @@ const (
 	window = 61
 )
 
-// shares of the limits that a use may have, in percent: of the points a minute and the calls at once; and what it leaves of
-// the primary limit for those above it.
-var shares = map[use]struct{ most, leave int }{
-	housekeeping: {most: 50, leave: 20},
-	watching:     {most: 80, leave: 5},
-	servingJobs:  {most: 100, leave: 0},
+// shares of GitHub's limits that a use may have, in percent.
+var shares = map[use]struct {
+	// points of a minute, and those that are left to it while waiting jobs are held back.
+	points, pressed int
+	// calls at once, of all that are in flight.
+	calls int
+	// leave of the hourly limit to those above it.
+	leave int
+}{
+	housekeeping: {points: 30, pressed: 5, calls: 50, leave: 20},
+	watching:     {points: 60, pressed: 20, calls: 80, leave: 5},
+	servingJobs:  {points: 100, pressed: 100, calls: 100, leave: 0},
 }
 
 // budget is what one credential may still ask of GitHub, shared by all callers. It never makes a caller wait: who is over
@@ -46,14 +52,17 @@ type budget struct {
 	mu       sync.Mutex
 	spent    [window]second
 	inFlight int
+	// pressedUntil is when the others have their shares again, after waiting jobs were held back.
+	pressedUntil time.Time
 	// primary limit, once GitHub has told of one.
 	limit, remaining int
 	reset            time.Time
 }
 
+// second of the last minute, and the points that each use has spent in it.
 type second struct {
 	at     int64 // Unix time
-	points int
+	points map[use]int
 }
 
 func newBudget(name, server string, perMinute int, clock clock.PassiveClock) *budget {
@@ -93,17 +102,37 @@ func (b *budget) enter(op operation) error {
 	switch {
 	case b.limit > 0 && share.leave > 0 && b.remaining <= b.limit*share.leave/100:
 		return held(op, b.reset, "GitHub's hourly limit is nearly used up, and what is left is kept for waiting jobs")
-	case b.perMinute > 0 && b.inFlight >= maxConcurrent*share.most/100:
+	case b.perMinute > 0 && b.inFlight >= maxConcurrent*share.calls/100:
 		return held(op, now.Add(holdConcurrent), "as many calls are in flight as GitHub allows at once")
 	}
 	if b.perMinute > 0 && (b.public || b.limit > 0) {
-		if until := b.room(now, op.points, b.perMinute*share.most/100); until.After(now) {
+		own := share.points
+		if now.Before(b.pressedUntil) {
+			own = share.pressed
+		}
+		until := b.room(now, op.points, b.perMinute, func(s second) int { return s.points[housekeeping] + s.points[watching] + s.points[servingJobs] })
+		if op.use != servingJobs {
+			// At least one call a minute, however small the budget is.
+			ofItsUse := b.room(now, op.points, max(op.points, b.perMinute*own/100), func(s second) int { return s.points[op.use] })
+			until = later(until, ofItsUse)
+		}
+		if until.After(now) {
+			if op.use == servingJobs {
+				b.pressedUntil = until.Add(window * time.Second)
+			}
 			return held(op, until, "held back to stay within what GitHub allows in a minute")
 		}
 	}
-	b.spend(now, op.points)
+	b.spend(now, op)
 	b.inFlight++
 	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func held(op operation, until time.Time, why string) error {
@@ -116,31 +145,32 @@ func (b *budget) leave() {
 	b.inFlight--
 }
 
-// room gives the time at which points fit into what is allowed in any 60 s; now when they do already. The lock is held.
-func (b *budget) room(now time.Time, points, allowed int) time.Time {
+// room gives the time at which points fit into what is allowed in any 60 s, as far as counted says; now when they do
+// already. The lock is held.
+func (b *budget) room(now time.Time, points, allowed int, counted func(second) int) time.Time {
 	oldest := now.Unix() - window + 1
 	sum := points
 	for _, s := range b.spent {
 		if s.at >= oldest {
-			sum += s.points
+			sum += counted(s)
 		}
 	}
 	at := now
 	for second := oldest; sum > allowed && second <= now.Unix(); second++ {
 		if s := b.spent[second%window]; s.at == second {
-			sum -= s.points
+			sum -= counted(s)
 		}
 		at = time.Unix(second+window, 0)
 	}
 	return at
 }
 
-func (b *budget) spend(now time.Time, points int) {
+func (b *budget) spend(now time.Time, op operation) {
 	s := &b.spent[now.Unix()%window]
 	if s.at != now.Unix() {
-		*s = second{at: now.Unix()}
+		*s = second{at: now.Unix(), points: map[use]int{}}
 	}
-	s.points += points
+	s.points[op.use] += op.points
 }
 
 // renew the primary limit when its hour is over. The lock is held.

@@ -69,18 +69,36 @@ func TestB50_NoMinuteHoldsMoreThanItsPoints(t *testing.T) {
 	})
 }
 
-func TestWaitingJobsGoOnWhenHousekeepingIsHeldBack(t *testing.T) {
-	b, _ := testBudget(100)
-	for range 50 {
-		if err := b.enter(listHooks); err != nil {
-			t.Fatal(err)
+func TestNoUseTakesTheMinuteFromTheWaitingJobs(t *testing.T) {
+	b, clock := testBudget(100)
+	spend := func(op operation) (calls int) {
+		for b.enter(op) == nil {
+			b.leave()
+			calls++
 		}
-		b.leave()
+		return calls
 	}
-	for op, want := range map[operation]bool{listHooks: false, listRuns: true, mintJIT: true} {
-		if err := b.enter(op); (err == nil) != want {
-			t.Errorf("%s: %v", op.name, err)
-		}
+	if got := spend(listHooks); got != 30 {
+		t.Errorf("housekeeping made %d calls of 1 point", got)
+	}
+	if got := spend(listRuns); got != 60 {
+		t.Errorf("watching made %d calls of 1 point", got)
+	}
+	if got := spend(mintJIT); got != 2 {
+		t.Errorf("waiting jobs got %d calls of 5 points out of what was left", got)
+	}
+	// Jobs wait now: in the next minute they come first.
+	clock.Step(window * time.Second)
+	if got := spend(listHooks) + spend(listRuns); got != 5+20 {
+		t.Errorf("while jobs wait the others made %d calls", got)
+	}
+	if got := spend(mintJIT); got != 15 {
+		t.Errorf("waiting jobs got %d calls of 5 points", got)
+	}
+	// None waits any more.
+	clock.Step(3 * window * time.Second)
+	if got := spend(listHooks); got != 30 {
+		t.Errorf("then housekeeping made %d calls", got)
 	}
 }
 
