@@ -2,6 +2,7 @@ package github
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	gh "github.com/google/go-github/v60/github"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
 )
 
 // Job is what GitHub says about a job, from a webhook or from the API.
@@ -79,14 +81,16 @@ func runFrom(r *gh.WorkflowRun) run {
 }
 
 // ActiveJobs of a repository: those of its queued and in_progress runs, since a run that has started hides queued jobs.
-// GitHub has no list of queued jobs. An error on one run's jobs is the whole list's.
+// GitHub has no list of queued jobs. With an error the list may lack some: one run that cannot be asked does not hide the
+// jobs of the others (B53).
 func (c *Client) ActiveJobs(ctx context.Context, owner, repository string) ([]Job, error) {
 	seen := map[int64]bool{}
 	var jobs []Job
+	var failures []error
 	for _, status := range []string{"queued", "in_progress"} {
 		runs, err := c.runs(ctx, owner, repository, status)
 		if err != nil {
-			return nil, err
+			return jobs, errors.Join(append(failures, err)...)
 		}
 		for _, r := range runs {
 			if seen[r.id] {
@@ -94,13 +98,14 @@ func (c *Client) ActiveJobs(ctx context.Context, owner, repository string) ([]Jo
 			}
 			seen[r.id] = true
 			ofRun, err := c.jobsOfRun(ctx, owner, repository, r)
-			if err != nil {
-				return nil, err
+			if fault.Is(err, fault.Throttled, fault.Held, fault.Unauthorized) {
+				return jobs, err
 			}
+			failures = append(failures, err)
 			jobs = append(jobs, ofRun...)
 		}
 	}
-	return jobs, nil
+	return jobs, errors.Join(failures...)
 }
 
 func (c *Client) runs(ctx context.Context, owner, repository, status string) ([]run, error) {

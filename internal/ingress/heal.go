@@ -56,18 +56,18 @@ func (h *Healer) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C():
-			h.Heal(ctx)
-			timer.Reset(h.Interval)
+			timer.Reset(h.Heal(ctx))
 		}
 	}
 }
 
-// Heal what failed since the pass before. Queues are looked at side by side, so that a server that hangs holds up its own.
-func (h *Healer) Heal(ctx context.Context) {
+// Heal what failed since the pass before, and say when to make the next. Queues are looked at side by side, so that a server
+// that hangs holds up its own.
+func (h *Healer) Heal(ctx context.Context) time.Duration {
 	var pools v1alpha1.RunnerPoolList
 	if err := h.List(ctx, &pools, client.UnsafeDisableDeepCopy); err != nil {
 		log.FromContext(ctx).Error(err, "could not list pools to heal the deliveries of")
-		return
+		return h.Interval
 	}
 	queues := map[queue][]v1alpha1.RunnerPool{}
 	for _, pool := range pools.Items {
@@ -77,6 +77,8 @@ func (h *Healer) Heal(ctx context.Context) {
 	}
 	var once sync.Map // sources, of which several queues may share one
 	var passes sync.WaitGroup
+	var mu sync.Mutex
+	next := h.Interval
 	for q, pools := range queues {
 		passes.Go(func() {
 			gh, err := h.GitHub.For(ctx, q.namespace, v1alpha1.GitHub{URL: q.scope.Server, SecretName: q.secret}, q.scope)
@@ -88,12 +90,17 @@ func (h *Healer) Heal(ctx context.Context) {
 					continue
 				}
 				if err := h.heal(ctx, gh, source); err != nil {
+					// The budget gives back in less than a minute what a pass has used up.
+					mu.Lock()
+					next = min(next, max(time.Second, fault.RetryAfter(err, h.Clock.Now(), h.Interval)))
+					mu.Unlock()
 					log.FromContext(ctx).V(1).Info("could not heal deliveries", "of", source.String(), "error", err.Error())
 				}
 			}
 		})
 	}
 	passes.Wait()
+	return next
 }
 
 // sources of a queue that lead to this controller.

@@ -68,10 +68,11 @@ func (w *healWorld) queue(n int) {
 	w.settle()
 }
 
-// heal once, and wait for what GitHub delivers again.
-func (w *healWorld) heal() {
-	w.healer.Heal(w.t.Context())
+// heal once, wait for what GitHub delivers again, and say when the next pass is due.
+func (w *healWorld) heal() time.Duration {
+	next := w.healer.Heal(w.t.Context())
 	w.settle()
+	return next
 }
 
 func TestDeliveriesThatFailedAreMadeAgain(t *testing.T) {
@@ -89,9 +90,8 @@ func TestDeliveriesThatFailedAreMadeAgain(t *testing.T) {
 			w.queue(5)
 			jobs := len(w.GitHub.Jobs())
 			w.status.Store(http.StatusAccepted)
-			for range 3 {
-				w.heal()
-				w.Clock.Step(time.Minute)
+			for range 6 {
+				w.Clock.Step(w.heal())
 			}
 			w.Expect(w.received.Load()).To(BeNumerically("==", jobs))
 		})
@@ -145,6 +145,14 @@ func (w *healWorld) asks() int {
 		}
 	}
 	return count
+}
+
+// What the budget holds back is asked for as soon as there is room, not an interval later.
+func TestAPassThatIsHeldBackGoesOnSoon(t *testing.T) {
+	w := newHealWorld(t)
+	w.GitHub.AddWebhook(simulated.Repository, w.url+Path, "s")
+	w.queue(120)
+	w.Expect(w.heal()).To(BeNumerically("<=", time.Minute+time.Second))
 }
 
 func TestADeliveryThatGoesOnFailingIsGivenUp(t *testing.T) {

@@ -164,14 +164,15 @@ func (p *Poller) poll(ctx context.Context, q queue, pools []v1alpha1.RunnerPool)
 func (p *Poller) pollRepository(ctx context.Context, gh *github.Client, origin Origin, repository string, open []*v1alpha1.WorkflowJob) error {
 	owner, name, _ := strings.Cut(repository, "/")
 	active, err := gh.ActiveJobs(ctx, owner, name)
-	if err != nil {
-		return err
-	}
 	listed := make(map[int64]bool, len(active))
-	var failures []error
+	failures := []error{err}
 	for _, job := range active {
 		listed[job.ID] = true
 		failures = append(failures, p.record(ctx, origin, job))
+	}
+	if err != nil {
+		// What the list lacks may only not have been listed.
+		return errors.Join(failures...)
 	}
 	for _, job := range open {
 		if !listed[job.Spec.ID] {

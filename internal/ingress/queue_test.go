@@ -149,6 +149,20 @@ func TestB53_ARepositoryThatCannotBeAskedDoesNotStopTheOthers(t *testing.T) {
 	w.Expect(w.jobs()).To(HaveLen(2))
 }
 
+func TestB53_ARunThatCannotBeAskedDoesNotHideTheOthers(t *testing.T) {
+	w := newPollerWorld(t)
+	for range 3 {
+		w.GitHub.AddQueuedJob(simulated.Repository, "build", []string{"modal"})
+	}
+	bad := w.GitHub.Jobs()[1]
+	w.GitHub.Inject(githubsim.Fault{Path: regexp.MustCompile(fmt.Sprintf("/runs/%d/jobs$", bad.RunID)), Status: http.StatusBadGateway})
+	w.poll(0)
+	w.Expect(w.jobs()).To(HaveLen(2))
+	w.GitHub.ClearFaults()
+	w.poll(pollInterval)
+	w.Expect(w.jobs()).To(HaveLen(3))
+}
+
 // Pools that share a scope and a credential are polled at once.
 func TestPoolsOfOneQueueArePolledOnce(t *testing.T) {
 	w := newPollerWorld(t)

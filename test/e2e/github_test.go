@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +190,60 @@ func TestB63_TheWebhookSecretIsReplacedWithoutLosingADelivery(t *testing.T) {
 		w.Expect(status).To(Equal(want), "%s: %s", secret, text)
 	}
 	w.Expect(w.jobs()).To(HaveLen(1))
+}
+
+// B61: a signature made with one pool's secret moves only pools that trust that secret.
+func TestB61_ADeliveryMovesOnlyPoolsThatTrustItsSecret(t *testing.T) {
+	w := newWorld(t, withWebhooks)
+	w.createSecret("one", map[string]string{"webhook_secret": "of-one"})
+	w.createSecret("two", map[string]string{"webhook_secret": "of-two"})
+	with := func(secret string, l v1alpha1.RunnerLabel) func(*v1alpha1.RunnerPoolSpec) {
+		return func(s *v1alpha1.RunnerPoolSpec) {
+			s.Labels, s.Webhook = []v1alpha1.RunnerLabel{l}, &v1alpha1.Webhook{SecretName: secret}
+		}
+	}
+	w.pool("p", 0, with("one", "modal"))
+	w.pool("q", 0, with("two", "gpu"))
+	w.queue("build")
+	body := w.deliveryOf("queued").Body
+	gpu := []byte(strings.ReplaceAll(string(body), `"modal"`, `"gpu"`))
+	path := fmt.Sprintf("%s/%s/", w.manager.WebhookURL, w.namespace)
+	for name, test := range map[string]struct {
+		url    string
+		body   []byte
+		secret string
+		status int
+		says   string
+	}{
+		"the controller's":       {w.manager.WebhookURL, body, webhookSecret, http.StatusAccepted, "does not trust"},
+		"the other pool's":       {path + "q", body, "of-two", http.StatusAccepted, "does not trust"},
+		"the other's at its":     {path + "p", body, "of-two", http.StatusUnauthorized, "matches no webhook secret"},
+		"its own for another":    {path + "p", gpu, "of-one", http.StatusAccepted, "does not trust"},
+		"of a pool that is none": {path + "none", body, "of-one", http.StatusUnauthorized, "matches no webhook secret"},
+	} {
+		status, text := w.sendTo(test.url, "workflow_job", test.body, test.secret, nil)
+		if status != test.status || !strings.Contains(text, test.says) {
+			t.Errorf("%s: answered %d %s", name, status, text)
+		}
+	}
+	w.Expect(w.jobs()).To(BeEmpty())
+	status, text := w.sendTo(path+"p", "workflow_job", body, "of-one", nil)
+	w.Expect(status).To(Equal(http.StatusAccepted), text)
+	w.Expect(w.jobs()).To(HaveLen(1))
+}
+
+// B53: a run whose jobs GitHub does not tell keeps nobody else waiting.
+func TestB53_OneBadRunDoesNotKeepTheOthersWaiting(t *testing.T) {
+	w := newWorld(t, polled)
+	w.awaitReady(w.pool("p", 3))
+	bad := w.queue("bad")
+	job, _ := w.github.Job(bad)
+	w.github.Inject(githubsim.Fault{Path: regexp.MustCompile(fmt.Sprintf("/runs/%d/jobs$", job.RunID)), Status: http.StatusBadGateway})
+	good := []int64{w.github.AddQueuedJob(repository, "one", []string{"modal", "linux"}), w.github.AddQueuedJob(repository, "two", []string{"modal"})}
+	w.awaitAll(good, "success")
+	w.github.ClearFaults()
+	w.awaitAll([]int64{bad}, "success")
+	w.awaitNothingLeft()
 }
 
 // The API server refuses what cannot work, and says what to do.
