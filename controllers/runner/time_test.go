@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
@@ -383,5 +385,35 @@ func TestI5_ABusySandboxWhoseIDWasNotStoredEndsWithItsRunner(t *testing.T) {
 	w.Expect(w.status().SandboxID).NotTo(BeEmpty())
 	w.pass(time.Second)
 	w.Expect(w.runner()).To(BeNil())
+	w.Expect(w.outside()).To(Equal(nothing))
+}
+
+// staleView is a cache that does not know the latest of a Runner.
+type staleView struct {
+	client.Client
+	old *v1alpha1.Runner
+}
+
+func (s staleView) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	if runner, ok := object.(*v1alpha1.Runner); ok {
+		s.old.DeepCopyInto(runner)
+		return nil
+	}
+	return s.Client.Get(ctx, key, object, options...)
+}
+
+// What another leader has launched and ended meanwhile is not launched again by one whose view is behind.
+func TestI1_AStaleViewLaunchesNothing(t *testing.T) {
+	w := newWorld(t, "")
+	old := w.runner()
+	w.launch()
+	w.Modal.Finish(w.status().SandboxID, pb.GenericResult_GENERIC_STATUS_SUCCESS, 0, "")
+	w.Eventually(func() int { return len(w.Modal.Alive(nil)) }).Should(BeZero())
+	for _, registered := range w.GitHub.Runners() {
+		w.GitHub.ForgetRunner(registered.ID)
+	}
+	w.reconciler.Client = staleView{w.cluster, old}
+	w.reconcile()
+	w.Expect(w.result.RequeueAfter).To(BeNumerically(">", 0))
 	w.Expect(w.outside()).To(Equal(nothing))
 }

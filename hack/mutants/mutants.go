@@ -1,7 +1,10 @@
 package main
 
 const (
+	api        = "./api/v1alpha1"
 	e2e        = "./test/e2e"
+	github     = "./internal/github"
+	ingress    = "./internal/ingress"
 	runner     = "./controllers/runner"
 	runnerpool = "./controllers/runnerpool"
 )
@@ -21,9 +24,13 @@ var mutants = []mutant{
 		"return dyingSandbox, nil", "return nothingLeft, nil", runner, "TestI1_TheNextSandboxWaitsForTheOldOnesDeath",
 	},
 	{
+		"I1", "a launch looks at the API server first", "controllers/runner/launch.go",
+		"if current, err := l.current(ctx); err != nil || !current {", "if _, err := l.current(ctx); err != nil {", runner, "TestI1_AStaleViewLaunchesNothing",
+	},
+	{
 		"I2", "a delivery is answered well only when it is stored", "internal/ingress/webhook.go",
 		`http.StatusServiceUnavailable, "failed", "the job could not be stored: deliver again"`, `http.StatusAccepted, "failed", ""`,
-		"./internal/ingress", "TestADeliveryThatCannotBeStored",
+		ingress, "TestB60_ADeliveryThatCannotBeStored",
 	},
 	{
 		"I2", "the poll finds what no webhook told", "internal/ingress/poller.go",
@@ -36,6 +43,18 @@ var mutants = []mutant{
 	{
 		"I2", "a dead runner's slot is free", "controllers/runnerpool/runners.go",
 		"	case runner.Dead():\n		s.use = dead\n", "", e2e, "TestB27",
+	},
+	{
+		"I2", "what an old delivery tells is confirmed first", "internal/ingress/advance.go",
+		"status.Unconfirmed = !seen.Confirmed", "status.Unconfirmed = false", ingress, "TestB62",
+	},
+	{
+		"I2", "one run that GitHub does not tell of hides no other", "internal/github/jobs.go",
+		"			failures = append(failures, err)\n			jobs", "			if err != nil {\n				return nil, err\n			}\n			jobs", ingress, "TestB53",
+	},
+	{
+		"I3", "only webhooks that lead here are healed", "internal/ingress/heal.go",
+		"return h.WebhookURL != \"\" && (url == here || strings.HasPrefix(url, here+\"/\"))", "return url != here+\"x\"+strings.ToUpper(here)", ingress, "TestTheDeliveriesOfOthers",
 	},
 	{
 		"I3", "a Runner has its finalizer from the start", "controllers/runnerpool/runners.go",
@@ -88,6 +107,22 @@ var mutants = []mutant{
 	{
 		"I7", "one credential's calls have a lane of their own", "internal/lanes/lanes.go",
 		"if l.used[key] >= l.width {", "if false {", e2e, "TestB52",
+	},
+	{
+		"I7", "a signature moves only pools that trust it", "internal/ingress/record.go",
+		"	case !trust(pool):", "	case false:", ingress, "TestB61",
+	},
+	{
+		"I7", "a job from a fork has no runner made", "api/v1alpha1/admission.go",
+		"job.Spec.Repository) && !p.Spec.AllowForks:", "job.Spec.Repository) && false:", api, "TestWants",
+	},
+	{
+		"I7", "waiting jobs keep their share of a minute", "internal/github/budget.go",
+		"own = share.pressed", "own = share.points", github, "TestNoUseTakes",
+	},
+	{
+		"I8", "no minute holds more than GitHub allows", "internal/github/budget.go",
+		"		if until.After(now) {", "		if false {", github, "TestB50_NoMinute",
 	},
 	{
 		"I8", "only a list made after the deadline counts", "controllers/runner/online.go",
