@@ -240,6 +240,13 @@ func TestB51_WrongCredentialsAreToldApartAndHeal(t *testing.T) {
 			reason: v1alpha1.ReasonForbidden, says: []string{"manage_runners:enterprise", "enterprise inc"},
 			mend: func(w *world) { w.GitHub.AddToken(simulated.Token, "inc"); w.token(simulated.Token) },
 		},
+		"an organization's fine-grained token without Actions": {
+			scope: ofOrganization,
+			wrong: func(w *world) {
+				w.fine(map[string]string{"organization_self_hosted_runners": "write"}, simulated.Organization)
+			},
+			reason: v1alpha1.ReasonForbidden, says: []string{"workflow runs", "actions (read)"}, mend: well,
+		},
 		"a runner group that is not there": {
 			scope: ofOrganization, wrong: func(w *world) { w.change(func(s *v1alpha1.RunnerPoolSpec) { s.RunnerGroup = "modal" }) },
 			reason: v1alpha1.ReasonRunnerGroupNotFound, says: []string{"no runner group modal", "organization octo", "spec.runnerGroup"},

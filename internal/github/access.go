@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,19 +54,15 @@ func (d *denials) last(scope Scope, clock clock.PassiveClock) error {
 	return nil
 }
 
-// CheckAccess to all that serving the scope needs: its runners, where that can be asked for its workflow runs, and the
-// runner group, when one is named. An error names the permission that is missing.
+// CheckAccess to all that serving the scope needs: its runners, where that can be asked for workflow runs, and the runner
+// group, when one is named. An error names the permission that is missing.
 func (c *Client) CheckAccess(ctx context.Context, scope Scope, group string) error {
 	err := c.do(ctx, checkRunners, func(ctx context.Context) (*gh.Response, error) {
 		_, resp, err := c.listRunnersPage(ctx, scope, gh.ListOptions{PerPage: 1}, "")
 		return resp, err
 	})
-	if err == nil && scope.Repository != "" {
-		err = c.do(ctx, checkActions, func(ctx context.Context) (*gh.Response, error) {
-			_, resp, err := c.rest.Actions.ListRepositoryWorkflowRuns(ctx, scope.Owner, scope.Repository,
-				&gh.ListWorkflowRunsOptions{ListOptions: gh.ListOptions{PerPage: 1}})
-			return resp, err
-		})
+	if err == nil {
+		err = c.checkActions(ctx, scope)
 	}
 	if err == nil {
 		_, err = c.groupID(ctx, scope, group)
@@ -73,6 +71,27 @@ func (c *Client) CheckAccess(ctx context.Context, scope Scope, group string) err
 		err = c.denied.last(scope, c.clock)
 	}
 	return needs(err, scope)
+}
+
+// checkActions asks for the runs of the scope's repository, or of the private one of an organization that was pushed to last.
+func (c *Client) checkActions(ctx context.Context, scope Scope) error {
+	owner, name := scope.Owner, scope.Repository
+	switch {
+	case scope.Enterprise != "":
+		return nil
+	case name == "":
+		recent, err := c.RecentRepositories(ctx, scope.Owner)
+		at := slices.IndexFunc(recent, func(r Repository) bool { return !r.Public && !r.Archived })
+		if err != nil || at < 0 {
+			return err
+		}
+		_, name, _ = strings.Cut(recent[at].FullName, "/")
+	}
+	return c.do(ctx, checkActions, func(ctx context.Context) (*gh.Response, error) {
+		_, resp, err := c.rest.Actions.ListRepositoryWorkflowRuns(ctx, owner, name,
+			&gh.ListWorkflowRunsOptions{ListOptions: gh.ListOptions{PerPage: 1}})
+		return resp, err
+	})
 }
 
 // needs adds to a refusal what the scope needs in all.

@@ -90,7 +90,7 @@ func (c *Clients) forData(data map[string]credentials.Redacted, name, server str
 	}
 	key := digest(server, scope.owner(), data[KeyAppID].Reveal(), data[KeyInstallationID].Reveal(), data[KeyPrivateKey].Reveal(),
 		data[KeyCA].Reveal(), data[KeyProxy].Reveal())
-	return c.keep(key, name, server, func() (http.RoundTripper, error) { return c.app(data, transport, server, scope) })
+	return c.keep(key, name+"/"+scope.owner(), server, func() (http.RoundTripper, error) { return c.app(data, transport, server, scope) })
 }
 
 // app of the values of a Secret.

@@ -147,10 +147,7 @@ func (p *Poller) poll(ctx context.Context, q queue, pools []v1alpha1.RunnerPool)
 		return err
 	}
 	repositories, err := p.repositories(ctx, gh, q, pools, open)
-	if err != nil {
-		return err
-	}
-	var failures []error
+	failures := []error{err}
 	for _, repository := range repositories {
 		err := p.pollRepository(ctx, gh, q.origin(repository), repository, open[strings.ToLower(repository)])
 		failures = append(failures, err)

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,7 +65,7 @@ func (p *Poller) open(ctx context.Context, q queue, pools []v1alpha1.RunnerPool)
 
 // repositories to ask in this poll: of a repository's queue that one. GitHub has no list of the jobs of an organization, so
 // that of wider queues those are asked that have open jobs, then those that were pushed to last, and some of the other
-// active ones in turn.
+// active ones in turn. With an error those with open jobs are given nevertheless.
 func (p *Poller) repositories(ctx context.Context, gh *github.Client, q queue, pools []v1alpha1.RunnerPool, open map[string][]*v1alpha1.WorkflowJob) ([]string, error) {
 	if q.scope.Repository != "" {
 		return []string{q.scope.Owner + "/" + q.scope.Repository}, nil
@@ -76,24 +77,20 @@ func (p *Poller) repositories(ctx context.Context, gh *github.Client, q queue, p
 	slices.Sort(known)
 	chosen := p.turn(q, "known", known, repositoriesPerPoll)
 	active, err := p.active(ctx, gh, q, pools)
-	if err != nil {
-		return nil, err
-	}
 	active = slices.DeleteFunc(active, func(repository string) bool { return open[strings.ToLower(repository)] != nil })
 	left := repositoriesPerPoll - len(chosen)
 	latest := min(left/2, len(active))
 	chosen = append(chosen, active[:latest]...)
-	return append(chosen, p.turn(q, "active", active[latest:], left-latest)...), nil
+	return append(chosen, p.turn(q, "active", active[latest:], left-latest)...), err
 }
 
 // active repositories that a pool of the queue serves, the one pushed to last first.
 func (p *Poller) active(ctx context.Context, gh *github.Client, q queue, pools []v1alpha1.RunnerPool) ([]string, error) {
 	var found []github.Repository
+	var failures []error
 	for _, owner := range owners(q, pools) {
 		recent, err := gh.RecentRepositories(ctx, owner)
-		if err != nil {
-			return nil, err
-		}
+		failures = append(failures, err)
 		found = append(found, recent...)
 	}
 	slices.SortStableFunc(found, func(a, b github.Repository) int { return b.PushedAt.Compare(a.PushedAt) })
@@ -106,7 +103,7 @@ func (p *Poller) active(ctx context.Context, gh *github.Client, q queue, pools [
 			active = append(active, repository.FullName)
 		}
 	}
-	return active, nil
+	return active, errors.Join(failures...)
 }
 
 // owners whose repositories are listed. An enterprise's cannot be asked for: they are those that the pools' patterns name.

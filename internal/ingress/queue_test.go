@@ -149,6 +149,17 @@ func TestB53_ARepositoryThatCannotBeAskedDoesNotStopTheOthers(t *testing.T) {
 	w.Expect(w.jobs()).To(HaveLen(2))
 }
 
+func TestB53_KnownJobsAreFollowedAlsoWhenTheRepositoriesCannotBeListed(t *testing.T) {
+	w := newPollerWorld(t)
+	w.wide(1)
+	id := w.GitHub.AddQueuedJob("octo/r0", "build", []string{"modal"})
+	w.poll(0)
+	w.GitHub.Inject(githubsim.Fault{Path: regexp.MustCompile("^/orgs/octo/repos$"), Status: http.StatusForbidden})
+	w.GitHub.CancelJob(id)
+	w.poll(pollInterval)
+	w.Expect(w.jobs()[0].Status.State).To(Equal(v1alpha1.JobCompleted))
+}
+
 func TestB53_ARunThatCannotBeAskedDoesNotHideTheOthers(t *testing.T) {
 	w := newPollerWorld(t)
 	for range 3 {

@@ -18,11 +18,11 @@ var (
 
 	githubLimit = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "github_rate_limit",
-		Help: "Requests an hour that GitHub allows a credential, by the Secret that holds it (namespace/name).",
+		Help: "Requests an hour that GitHub allows a credential, by the Secret that holds it (namespace/name, and for an App the owner that it is installed on).",
 	}, []string{"credential"})
 	githubRemaining = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "github_rate_limit_remaining",
-		Help: "Requests that GitHub still allows a credential in the present hour, by the Secret that holds it (namespace/name).",
+		Help: "Requests that GitHub still allows a credential in the present hour, by the Secret that holds it (namespace/name, and for an App the owner that it is installed on).",
 	}, []string{"credential"})
 
 	modalCalls = prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -157,7 +157,7 @@ func TestTheChartAndKustomizeAreAcceptedByTheAPIServer(t *testing.T) {
 	namespace := newNamespace(t)
 	for name, values := range map[string]string{
 		"default": "replicas=1",
-		"full":    "replicas=2,webhook.secretName=hook,webhook.ingress.enabled=true,webhook.ingress.host=ci.example.com,watchNamespaces={" + namespace + "}",
+		"full":    "replicas=2,webhook.secretName=hook,webhook.url=https://ci.example.com,webhook.ingress.enabled=true,webhook.ingress.host=ci.example.com,watchNamespaces={" + namespace + "}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			rendered, err := exec.CommandContext(t.Context(), strings.TrimSpace(string(helm)), "template", "mrc",
