@@ -79,10 +79,6 @@ func summarize(pool *v1alpha1.RunnerPool) {
 	setCondition(pool, v1alpha1.ConditionReady, true, v1alpha1.ReasonReady, "jobs are served")
 }
 
-func ready(pool *v1alpha1.RunnerPool) *metav1.Condition {
-	return meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady)
-}
-
 // count what the pool has into its status.
 func count(pool *v1alpha1.RunnerPool, s situation) {
 	status := &pool.Status
