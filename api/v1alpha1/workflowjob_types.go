@@ -116,6 +116,8 @@ const (
 	ReasonPublicRepository = "PublicRepository"
 	// ReasonFork: the job runs code from a fork, and the pool does not allow that.
 	ReasonFork = "Fork"
+	// ReasonUndecided: GitHub does not tell what has to be known before the job is served; the message says what and why.
+	ReasonUndecided = "Undecided"
 )
 
 // JobProblem tells why a job is not served, or could not be brought to its end.
@@ -125,6 +127,11 @@ type JobProblem struct {
 	// Message for people.
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message"`
+}
+
+// NotServed says that the problem is why the pool does not serve the job, not what went wrong while it ran.
+func (p *JobProblem) NotServed() bool {
+	return p.Reason == ReasonPublicRepository || p.Reason == ReasonFork || p.Reason == ReasonUndecided
 }
 
 // WorkflowJob mirrors one GitHub Actions job that a RunnerPool serves. The controller makes it from webhooks and the

@@ -87,9 +87,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := r.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Spec.PoolName}, &pool); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if err := r.explain(ctx, &pool, &job); err != nil {
-		return ctrl.Result{}, err
-	}
 	return r.decide(ctx, &pool, &job)
 }
 

@@ -110,9 +110,35 @@ func TestB53_AJobThatCannotBeAskedForWaitsAndIsAskedForAgain(t *testing.T) {
 	w.Expect(w.result.RequeueAfter).To(And(BeNumerically(">=", askAgain), BeNumerically("<=", askAgain*13/10)))
 	w.state()
 	w.Expect(w.job.Status.Unconfirmed).To(BeTrue())
+	w.Expect(w.job.Status.Problem.Reason).To(Equal(v1alpha1.ReasonUndecided))
+	w.Expect(w.job.Status.Problem.Message).To(ContainSubstring("whether the job is still queued: asking for a job: GitHub answered 502"))
 	w.reconcile()
 	w.state()
 	w.Expect(w.job.Status.Unconfirmed).To(BeFalse())
+	w.reconcile()
+	w.reconcile()
+	w.state()
+	w.Expect(w.job.Status.Problem).To(BeNil())
+}
+
+func TestAJobThatAnotherRunnerTakesIsNoProblemAnyMore(t *testing.T) {
+	w := newWorld(t)
+	w.change(func(job *v1alpha1.WorkflowJob) { job.Spec.Public = true })
+	w.reconcile()
+	w.state()
+	w.Expect(w.job.Status.Problem).NotTo(BeNil())
+	w.change(func(job *v1alpha1.WorkflowJob) {
+		job.Status.State, job.Status.RunnerName = v1alpha1.JobInProgress, "elsewhere"
+	})
+	w.reconcile()
+	w.state()
+	w.Expect(w.job.Status.Problem).To(BeNil())
+	w.change(func(job *v1alpha1.WorkflowJob) {
+		job.Status.Problem = &v1alpha1.JobProblem{Reason: "OutOfMemory", Message: "x"}
+	})
+	w.reconcile()
+	w.state()
+	w.Expect(w.job.Status.Problem).NotTo(BeNil(), "what went wrong with its sandbox")
 }
 
 func TestAJobOfAPublicRepositoryIsRefusedUnlessThePoolAllowsIt(t *testing.T) {
@@ -125,6 +151,7 @@ func TestAJobOfAPublicRepositoryIsRefusedUnlessThePoolAllowsIt(t *testing.T) {
 	w.Expect(w.pool.Wants(w.job)).To(BeFalse())
 	w.pool.Spec.AllowPublicRepositories = true
 	w.Expect(w.cluster.Update(t.Context(), w.pool)).To(Succeed())
+	w.reconcile() // asks where its code comes from
 	w.reconcile()
 	w.state()
 	w.Expect(w.job.Status.Problem).To(BeNil())

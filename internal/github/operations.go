@@ -40,9 +40,9 @@ var (
 	listRuns      = operation{"listing runs", watching, read}
 	listJobs      = operation{"listing jobs of a run", watching, read}
 	listRepos     = operation{"listing repositories", watching, read}
-	checkRunners  = operation{"checking access to runners", housekeeping, read}
-	checkActions  = operation{"checking access to workflow runs", housekeeping, read}
-	findRelease   = operation{"resolving the runner version", housekeeping, read}
+	checkRunners  = operation{"checking access to runners", watching, read}
+	checkActions  = operation{"checking access to workflow runs", watching, read}
+	findRelease   = operation{"resolving the runner version", watching, read}
 	listHooks     = operation{"listing webhooks", housekeeping, read}
 	createHook    = operation{"creating the webhook", housekeeping, write}
 	editHook      = operation{"repairing the webhook", housekeeping, write}

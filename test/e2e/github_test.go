@@ -202,10 +202,12 @@ func TestB61_ADeliveryMovesOnlyPoolsThatTrustItsSecret(t *testing.T) {
 			s.Labels, s.Webhook = []v1alpha1.RunnerLabel{l}, &v1alpha1.Webhook{SecretName: secret}
 		}
 	}
-	w.pool("p", 0, with("one", "modal"))
-	w.pool("q", 0, with("two", "gpu"))
-	w.queue("build")
+	// A job that is over already is not found by the poll.
+	id := w.queue("build")
 	body := w.deliveryOf("queued").Body
+	w.github.CancelJob(id)
+	w.awaitReady(w.pool("p", 0, with("one", "modal")))
+	w.awaitReady(w.pool("q", 0, with("two", "gpu")))
 	gpu := []byte(strings.ReplaceAll(string(body), `"modal"`, `"gpu"`))
 	path := fmt.Sprintf("%s/%s/", w.manager.WebhookURL, w.namespace)
 	for name, test := range map[string]struct {
