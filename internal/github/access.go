@@ -19,10 +19,10 @@ import (
 // whether one would be allowed to.
 const deniedFor = 2 * time.Minute
 
-// denials remember the scopes in which registering a runner was refused.
+// denials remember the runner groups of scopes in which registering a runner was refused.
 type denials struct {
 	mu      sync.Mutex
-	byScope map[Scope]denial
+	byGroup map[groupKey]denial
 }
 
 type denial struct {
@@ -31,26 +31,28 @@ type denial struct {
 }
 
 // note what came of registering a runner.
-func (d *denials) note(scope Scope, err error, now time.Time) {
+func (d *denials) note(group groupKey, err error, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case fault.Is(err, fault.Forbidden, fault.NotFound):
-		if d.byScope == nil {
-			d.byScope = map[Scope]denial{}
+		if d.byGroup == nil {
+			d.byGroup = map[groupKey]denial{}
 		}
-		d.byScope[scope] = denial{err, now}
+		d.byGroup[group] = denial{err, now}
 	case err == nil || fault.Is(err, fault.Conflict):
-		delete(d.byScope, scope)
+		delete(d.byGroup, group)
 	}
 }
 
-func (d *denials) last(scope Scope, clock clock.PassiveClock) error {
+func (d *denials) last(group groupKey, clock clock.PassiveClock) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if last, ok := d.byScope[scope]; ok && clock.Since(last.at) < deniedFor {
+	last, ok := d.byGroup[group]
+	if ok && clock.Since(last.at) < deniedFor {
 		return last.err
 	}
+	delete(d.byGroup, group)
 	return nil
 }
 
@@ -68,7 +70,7 @@ func (c *Client) CheckAccess(ctx context.Context, scope Scope, group string) err
 		_, err = c.groupID(ctx, scope, group)
 	}
 	if err == nil {
-		err = c.denied.last(scope, c.clock)
+		err = c.denied.last(groupKey{scope, lower(group)}, c.clock)
 	}
 	return needs(err, scope)
 }
@@ -81,6 +83,9 @@ func (c *Client) checkActions(ctx context.Context, scope Scope) error {
 		return nil
 	case name == "":
 		recent, err := c.RecentRepositories(ctx, scope.Owner)
+		if fault.Is(err, fault.Held) {
+			return nil
+		}
 		at := slices.IndexFunc(recent, func(r Repository) bool { return !r.Public && !r.Archived })
 		if err != nil || at < 0 {
 			return err

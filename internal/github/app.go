@@ -6,30 +6,40 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
 	gh "github.com/google/go-github/v60/github"
-	"k8s.io/utils/clock"
 
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 )
 
-// app authenticates requests as a GitHub App's installation. The installation that covers the scope is looked up with the
-// first request, unless the Secret names one, so that making a client never waits for GitHub. Tokens are refreshed a minute
-// before they expire, by the library.
+// app authenticates requests as a GitHub App's installation. The installation is looked up with the first request, unless
+// the Secret names one, so that making a client never waits for GitHub. Tokens are refreshed a minute before they expire, by
+// the library.
 type app struct {
 	id    int64
+	given int64
 	asApp *ghinstallation.AppsTransport
-	// lookup authenticates as the App itself.
-	lookup *gh.Client
-	scope  Scope
-	given  int64
-	clock  clock.PassiveClock
+	// self calls GitHub as the App itself, which has limits of its own.
+	self *Client
 
-	mu           sync.Mutex
+	mu sync.Mutex
+	// scopes that are served by the installation: it is found by any that it covers.
+	scopes       []Scope
 	installation *ghinstallation.Transport
+}
+
+// serve a scope too.
+func (a *app) serve(scope Scope) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !slices.Contains(a.scopes, scope) {
+		a.scopes = append(a.scopes, scope)
+	}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -66,9 +76,11 @@ func (a *app) installed(ctx context.Context) (*ghinstallation.Transport, error) 
 		if err != nil {
 			return nil, err
 		}
-		id = found.GetID()
+		id = found
 	}
-	a.installation = ghinstallation.NewFromAppsTransport(a.asApp, id)
+	// The library changes what it is given.
+	own := *a.asApp
+	a.installation = ghinstallation.NewFromAppsTransport(&own, id)
 	return a.installation, nil
 }
 
@@ -81,88 +93,89 @@ func (a *app) forget(refused *ghinstallation.Transport) {
 	}
 }
 
-func (a *app) find(ctx context.Context) (found *gh.Installation, err error) {
-	ctx = withOperation(ctx, findInstall)
-	var resp *gh.Response
-	switch {
-	case a.scope.Repository != "":
-		found, resp, err = a.lookup.Apps.FindRepositoryInstallation(ctx, a.scope.Owner, a.scope.Repository)
-	case a.scope.Enterprise != "":
-		found, resp, err = a.findEnterprise(ctx)
-	default:
-		found, resp, err = a.lookup.Apps.FindOrganizationInstallation(ctx, a.scope.Owner)
+// find the installation by the first scope that it covers: an App may be installed on some repositories of an owner only.
+// The lock is held.
+func (a *app) find(ctx context.Context) (int64, error) {
+	var refused []string
+	for _, scope := range a.scopes {
+		id, err := a.findFor(ctx, scope)
+		if err == nil {
+			return id, nil
+		}
+		if !fault.Is(err, fault.NotFound) {
+			return 0, err
+		}
+		refused = append(refused, scope.String())
 	}
-	if err == nil {
-		return found, nil
+	return 0, &fault.Error{
+		Op: findInstall.name, Class: fault.Forbidden,
+		Message: "the GitHub App is not installed on " + strings.Join(refused, " or ") + ": install it there",
 	}
-	if resp == nil || resp.Response == nil {
-		return nil, fault.FromContext(findInstall.name, stripURL(err))
+}
+
+func (a *app) findFor(ctx context.Context, scope Scope) (int64, error) {
+	var found *gh.Installation
+	err := a.self.do(ctx, findInstall, func(ctx context.Context) (resp *gh.Response, err error) {
+		switch {
+		case scope.Repository != "":
+			found, resp, err = a.self.rest.Apps.FindRepositoryInstallation(ctx, scope.Owner, scope.Repository)
+		case scope.Enterprise != "":
+			found, resp, err = a.findEnterprise(ctx, scope.Enterprise)
+		default:
+			found, resp, err = a.self.rest.Apps.FindOrganizationInstallation(ctx, scope.Owner)
+		}
+		return resp, err
+	})
+	var refusal *fault.Error
+	if errors.As(err, &refusal) && refusal.Class == fault.Unauthorized {
+		refusal.Message += wrongKey
 	}
-	return nil, &appError{op: findInstall, status: resp.StatusCode, header: resp.Header, message: messageOf(err, resp)}
+	return found.GetID(), err
 }
 
 // findEnterprise: go-github v60 does not know this call.
 // Source: docs.github.com/enterprise-cloud@latest/rest/apps/apps#get-an-enterprise-installation-for-the-authenticated-app.
-func (a *app) findEnterprise(ctx context.Context) (*gh.Installation, *gh.Response, error) {
-	req, err := a.lookup.NewRequest(http.MethodGet, "enterprises/"+a.scope.Enterprise+"/installation", nil)
+func (a *app) findEnterprise(ctx context.Context, enterprise string) (*gh.Installation, *gh.Response, error) {
+	req, err := a.self.rest.NewRequest(http.MethodGet, "enterprises/"+enterprise+"/installation", nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	found := new(gh.Installation)
-	resp, err := a.lookup.Do(ctx, req, found)
+	resp, err := a.self.rest.Do(ctx, req, found)
 	return found, resp, err
 }
 
-// appError is an answer of GitHub to the App itself.
-type appError struct {
-	op      operation
-	status  int
-	header  http.Header
-	message string
-}
+// wrongKey is what a refusal of the App itself means.
+var wrongKey = fmt.Sprintf("; check %s and %s: the key must be one of this App's", KeyAppID, KeyPrivateKey)
 
-func (e *appError) Error() string { return e.message }
-
-// explain what an answer to the App itself means for who uses its installation.
+// explain why there is no token of the installation.
 func (a *app) explain(err error) error {
-	answer := new(appError)
 	var refused *ghinstallation.HTTPError
 	switch {
-	case errors.As(err, &answer):
-	case errors.As(err, &refused) && refused.Response != nil:
-		text, _ := io.ReadAll(io.LimitReader(refused.Response.Body, maxErrorBody))
-		_ = refused.Response.Body.Close()
-		answer = &appError{
-			op: mintToken, status: refused.Response.StatusCode, header: refused.Response.Header,
-			message: fmt.Sprintf("GitHub answered %d: %s", refused.Response.StatusCode, messageIn(text)),
-		}
-	case errors.As(err, &refused):
-		return fault.FromContext(mintToken.name, stripURL(refused.RootCause))
-	default:
+	case !errors.As(err, &refused):
 		return err
+	case refused.Response == nil:
+		return fault.FromContext(mintToken.name, stripURL(refused.RootCause))
 	}
-	return a.classify(answer)
-}
-
-func (a *app) classify(answer *appError) error {
-	refusal := &fault.Error{Op: answer.op.name, Class: fault.Transient, Message: answer.message}
-	if limits(answer.status, answer.header) {
-		return throttled(answer.op, waitFor(answer.header, a.clock.Now(), func() time.Duration { return defaultThrottle }), answer)
+	text, _ := io.ReadAll(io.LimitReader(refused.Response.Body, maxErrorBody))
+	_ = refused.Response.Body.Close()
+	status, header := refused.Response.StatusCode, refused.Response.Header
+	if limits(status, header) || strings.Contains(string(text), "secondary rate limit") {
+		return throttled(mintToken, waitFor(header, a.self.clock.Now(), func() time.Duration { return defaultThrottle }), nil)
 	}
-	say := func(class fault.Class, what string) error {
-		refusal.Class, refusal.Message = class, answer.message+"; "+what
-		return refusal
-	}
-	switch answer.status {
+	refusal := &fault.Error{Op: mintToken.name, Class: classOf(status), Message: fmt.Sprintf("GitHub answered %d: %s", status, messageIn(text))}
+	switch status {
 	case http.StatusUnauthorized:
-		return say(fault.Unauthorized, fmt.Sprintf("check %s and %s: the key must be one of this App's", KeyAppID, KeyPrivateKey))
+		refusal.Message += wrongKey
 	case http.StatusForbidden:
-		return say(fault.Forbidden, "if the App's installation on "+a.scope.String()+" is suspended, unsuspend it")
+		refusal.Message += "; if the App's installation is suspended, unsuspend it"
 	case http.StatusNotFound:
+		refusal.Class = fault.Forbidden
 		if a.given != 0 {
-			return say(fault.Forbidden, fmt.Sprintf("the App has no installation %d: correct %s, or remove it to have the installation found", a.given, KeyInstallationID))
+			refusal.Message += fmt.Sprintf("; the App has no installation %d: correct %s, or remove it to have the installation found", a.given, KeyInstallationID)
+		} else {
+			refusal.Message += "; the App's installation is gone: install it again"
 		}
-		return say(fault.Forbidden, "the GitHub App is not installed on "+a.scope.String()+": install it there")
 	}
 	return refusal
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -46,22 +47,14 @@ type Client struct {
 
 // newClient for a server whose requests are authenticated by the transport, within a budget.
 func newClient(server string, authenticated http.RoundTripper, budget *budget) (*Client, error) {
-	rest, err := newREST(server, newConditional(budgeted{budget: budget, next: authenticated}))
-	if err != nil {
-		return nil, err
-	}
-	return &Client{rest: rest, clock: budget.clock, budget: budget}, nil
-}
-
-func newREST(server string, transport http.RoundTripper) (*gh.Client, error) {
-	rest := gh.NewClient(&http.Client{Transport: transport, Timeout: callTimeout})
+	rest := gh.NewClient(&http.Client{Transport: newConditional(budgeted{budget: budget, next: authenticated}), Timeout: callTimeout})
 	base, err := url.Parse(apiURL(server))
 	if err != nil {
 		return nil, fmt.Errorf("parsing GitHub server %q: %w", server, err)
 	}
 	rest.BaseURL = base
 	rest.UserAgent = "modal-runner-controller"
-	return rest, nil
+	return &Client{rest: rest, clock: budget.clock, budget: budget}, nil
 }
 
 // do runs one operation behind the throttling gate and classifies what GitHub answers. The call gets the context that its
@@ -156,7 +149,8 @@ func (c *Client) throttledUntil(resp *gh.Response, err error) (time.Time, bool) 
 	if !limited {
 		return time.Time{}, false
 	}
-	return waitFor(resp.Header, c.clock.Now(), c.gate.nextWait), true
+	now := c.clock.Now()
+	return waitFor(resp.Header, now, func() time.Duration { return c.gate.nextWait(now) }), true
 }
 
 // limits says whether an answer refuses for a rate limit.
@@ -201,11 +195,16 @@ func messageIn(body []byte) string {
 	return answer.Message
 }
 
-// stripURL takes the URL out of an error of net/http, for messages that stay the same from one call to the next.
+// stripURL takes the URL and the addresses out of an error of net/http, for messages that stay the same from one call to the
+// next.
 func stripURL(err error) error {
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
-		return withURL.Err
+		err = withURL.Err
+	}
+	var withAddresses *net.OpError
+	if errors.As(err, &withAddresses) {
+		return fmt.Errorf("%s: %w", withAddresses.Op, withAddresses.Err)
 	}
 	return err
 }

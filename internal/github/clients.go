@@ -88,13 +88,18 @@ func (c *Clients) forData(data map[string]credentials.Redacted, name, server str
 	if data[KeyAppID] == "" || data[KeyPrivateKey] == "" {
 		return nil, fmt.Errorf("it has neither %s nor %s and %s", KeyToken, KeyAppID, KeyPrivateKey)
 	}
+	owner := name + "/" + scope.owner()
 	key := digest(server, scope.owner(), data[KeyAppID].Reveal(), data[KeyInstallationID].Reveal(), data[KeyPrivateKey].Reveal(),
 		data[KeyCA].Reveal(), data[KeyProxy].Reveal())
-	return c.keep(key, name+"/"+scope.owner(), server, func() (http.RoundTripper, error) { return c.app(data, transport, server, scope) })
+	client, err := c.keep(key, owner, server, func() (http.RoundTripper, error) { return c.app(data, transport, owner, server) })
+	if err == nil {
+		client.asApp.serve(scope)
+	}
+	return client, err
 }
 
 // app of the values of a Secret.
-func (c *Clients) app(data map[string]credentials.Redacted, transport http.RoundTripper, server string, scope Scope) (http.RoundTripper, error) {
+func (c *Clients) app(data map[string]credentials.Redacted, transport http.RoundTripper, name, server string) (http.RoundTripper, error) {
 	id, err := strconv.ParseInt(data[KeyAppID].Reveal(), 10, 64)
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a number", KeyAppID)
@@ -110,11 +115,11 @@ func (c *Clients) app(data map[string]credentials.Redacted, transport http.Round
 		return nil, fmt.Errorf("%s is not an RSA private key in PEM form", KeyPrivateKey)
 	}
 	asApp.BaseURL = apiURL(server)
-	lookup, err := newREST(server, asApp)
+	self, err := newClient(server, asApp, newBudget(name+" (App)", server, c.perMinute, c.clock))
 	if err != nil {
 		return nil, err
 	}
-	return &app{id: id, asApp: asApp, lookup: lookup, scope: scope, given: installation, clock: c.clock}, nil
+	return &app{id: id, given: installation, asApp: asApp, self: self}, nil
 }
 
 // keep a client under a key, made with the transport that authenticate gives, unless there is one.

@@ -5,14 +5,17 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 
 	"k8s.io/utils/lru"
 )
 
 const (
-	// conditionalEntries and conditionalBytes bound what is kept of earlier answers, per credential.
+	// conditionalEntries bounds what is kept of earlier answers, per credential, conditionalBytes each of them and
+	// conditionalTotal all together.
 	conditionalEntries = 2048
 	conditionalBytes   = 1 << 20
+	conditionalTotal   = 16 << 20
 
 	// fromCacheHeader marks an answer whose body GitHub did not send again.
 	fromCacheHeader = "X-From-Cache"
@@ -24,6 +27,8 @@ const (
 type conditional struct {
 	next http.RoundTripper
 	seen *lru.Cache
+	// kept bytes of all that is seen.
+	kept atomic.Int64
 }
 
 type seenAnswer struct {
@@ -33,7 +38,11 @@ type seenAnswer struct {
 }
 
 func newConditional(next http.RoundTripper) *conditional {
-	return &conditional{next: next, seen: lru.New(conditionalEntries)}
+	c := &conditional{next: next}
+	c.seen = lru.NewWithEvictionFunc(conditionalEntries, func(_ lru.Key, dropped any) {
+		c.kept.Add(-int64(len(dropped.(*seenAnswer).body)))
+	})
+	return c
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -90,7 +99,12 @@ func (c *conditional) remember(key string, resp *http.Response) (*http.Response,
 		return resp, nil
 	}
 	_ = resp.Body.Close()
+	c.seen.Remove(key)
+	c.kept.Add(int64(len(body)))
 	c.seen.Add(key, &seenAnswer{etag: etag, header: resp.Header.Clone(), body: body})
+	for c.kept.Load() > conditionalTotal && c.seen.Len() > 0 {
+		c.seen.RemoveOldest()
+	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }

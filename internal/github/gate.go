@@ -30,11 +30,15 @@ func (g *gate) close(until time.Time) {
 	}
 }
 
-// nextWait doubles from one throttling without a time to the next.
-func (g *gate) nextWait() time.Duration {
+// nextWait doubles from one throttling without a time to the next. Calls that were in flight together meet the same one.
+func (g *gate) nextWait(now time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.until.After(now) {
+		return g.until.Sub(now)
+	}
 	g.wait = min(max(2*g.wait, defaultThrottle), maxThrottle)
+	g.until = now.Add(g.wait)
 	return g.wait
 }
 

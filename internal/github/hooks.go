@@ -156,24 +156,33 @@ func (c *Client) AppHook(ctx context.Context) (app int64, url string, err error)
 		return 0, "", &fault.Error{Op: listHooks.name, Class: fault.NotFound, Message: "the credentials are not those of an App"}
 	}
 	var config *gh.HookConfig
-	err = c.do(ctx, listHooks, func(ctx context.Context) (resp *gh.Response, err error) {
-		config, resp, err = c.asApp.lookup.Apps.GetHookConfig(ctx)
+	err = c.asApp.self.do(ctx, listHooks, func(ctx context.Context) (resp *gh.Response, err error) {
+		config, resp, err = c.asApp.self.rest.Apps.GetHookConfig(ctx)
 		return resp, err
 	})
 	return c.asApp.id, config.GetURL(), fault.IgnoreNotFound(err)
+}
+
+// callerFor a source: an App's own webhook is for the App itself.
+func (c *Client) callerFor(source Source) *Client {
+	if source.App != 0 {
+		return c.asApp.self
+	}
+	return c
 }
 
 // Deliveries of workflow_job events since a time, the latest first, of at most so many pages of a hundred.
 func (c *Client) Deliveries(ctx context.Context, source Source, since time.Time, most int) ([]Delivery, error) {
 	var found []Delivery
 	opts := &gh.ListCursorOptions{PerPage: pageSize}
+	caller := c.callerFor(source)
 	for range most {
 		var page []*gh.HookDelivery
 		var cursor string
-		err := c.do(ctx, listDelivered, func(ctx context.Context) (resp *gh.Response, err error) {
+		err := caller.do(ctx, listDelivered, func(ctx context.Context) (resp *gh.Response, err error) {
 			switch {
 			case source.App != 0:
-				page, resp, err = c.asApp.lookup.Apps.ListHookDeliveries(ctx, opts)
+				page, resp, err = caller.rest.Apps.ListHookDeliveries(ctx, opts)
 			case source.Scope.Repository != "":
 				page, resp, err = c.rest.Repositories.ListHookDeliveries(ctx, source.Scope.Owner, source.Scope.Repository, source.Hook, opts)
 			default:
@@ -208,10 +217,11 @@ func (c *Client) Deliveries(ctx context.Context, source Source, since time.Time,
 
 // Redeliver asks for a delivery to be made again.
 func (c *Client) Redeliver(ctx context.Context, source Source, id int64) error {
-	return c.do(ctx, redeliver, func(ctx context.Context) (resp *gh.Response, err error) {
+	caller := c.callerFor(source)
+	return caller.do(ctx, redeliver, func(ctx context.Context) (resp *gh.Response, err error) {
 		switch {
 		case source.App != 0:
-			_, resp, err = c.asApp.lookup.Apps.RedeliverHookDelivery(ctx, id)
+			_, resp, err = caller.rest.Apps.RedeliverHookDelivery(ctx, id)
 		case source.Scope.Repository != "":
 			_, resp, err = c.rest.Repositories.RedeliverHookDelivery(ctx, source.Scope.Owner, source.Scope.Repository, source.Hook, id)
 		default:

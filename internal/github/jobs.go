@@ -90,7 +90,8 @@ func (c *Client) ActiveJobs(ctx context.Context, owner, repository string) ([]Jo
 	for _, status := range []string{"queued", "in_progress"} {
 		runs, err := c.runs(ctx, owner, repository, status)
 		if err != nil {
-			return jobs, errors.Join(append(failures, err)...)
+			// It goes first, since its class decides how long to wait.
+			return jobs, errors.Join(append([]error{err}, failures...)...)
 		}
 		for _, r := range runs {
 			if seen[r.id] {
@@ -101,7 +102,8 @@ func (c *Client) ActiveJobs(ctx context.Context, owner, repository string) ([]Jo
 			if fault.Is(err, fault.Throttled, fault.Held, fault.Unauthorized) {
 				return jobs, err
 			}
-			failures = append(failures, err)
+			// A run that is gone has no jobs.
+			failures = append(failures, fault.IgnoreNotFound(err))
 			jobs = append(jobs, ofRun...)
 		}
 	}

@@ -40,13 +40,13 @@ var (
 	listRuns      = operation{"listing runs", watching, read}
 	listJobs      = operation{"listing jobs of a run", watching, read}
 	listRepos     = operation{"listing repositories", watching, read}
-	checkRunners  = operation{"checking access to runners", watching, read}
-	checkActions  = operation{"checking access to workflow runs", watching, read}
-	findRelease   = operation{"resolving the runner version", watching, read}
+	checkRunners  = operation{"checking access to runners", servingJobs, read}
+	checkActions  = operation{"checking access to workflow runs", servingJobs, read}
+	findRelease   = operation{"resolving the runner version", servingJobs, read}
 	listHooks     = operation{"listing webhooks", housekeeping, read}
 	createHook    = operation{"creating the webhook", housekeeping, write}
 	editHook      = operation{"repairing the webhook", housekeeping, write}
-	deleteHook    = operation{"removing the webhook", housekeeping, write}
+	deleteHook    = operation{"removing the webhook", servingJobs, write}
 	listDelivered = operation{"listing webhook deliveries", housekeeping, read}
 	redeliver     = operation{"asking for a webhook delivery again", housekeeping, write}
 )

@@ -47,7 +47,7 @@ func (c *Client) CreateJITRunner(ctx context.Context, scope Scope, group, name s
 		}
 		return resp, err
 	})
-	c.denied.note(scope, err, c.clock.Now())
+	c.denied.note(groupKey{scope, lower(group)}, err, c.clock.Now())
 	if fault.Is(err, fault.NotFound) {
 		c.forgetGroup(scope, group)
 	}
@@ -97,7 +97,7 @@ func (c *Client) FindRunner(ctx context.Context, scope Scope, name string) (Runn
 		return resp, err
 	})
 	if err != nil {
-		return Runner{}, err
+		return Runner{}, hidden(err)
 	}
 	for _, runner := range found {
 		if lower(runner.Name) == lower(name) {
@@ -118,9 +118,36 @@ func (c *Client) GetRunner(ctx context.Context, scope Scope, id int64) (Runner, 
 		return c.rest.Do(ctx, req, found)
 	})
 	if err != nil {
-		return Runner{}, err
+		return Runner{}, c.proven(ctx, scope, err)
 	}
 	return runnerFrom(found), nil
+}
+
+// proven gives NotFound only where GitHub shows the scope to the credentials: to those that may not see it, everything below
+// it is not found, also a runner in the middle of its job (I4).
+func (c *Client) proven(ctx context.Context, scope Scope, err error) error {
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	seen := c.do(ctx, checkRunners, func(ctx context.Context) (*gh.Response, error) {
+		_, resp, err := c.listRunnersPage(ctx, scope, gh.ListOptions{PerPage: 1}, "")
+		return resp, err
+	})
+	if seen != nil {
+		return hidden(seen)
+	}
+	return err
+}
+
+// hidden turns the NotFound of a whole scope into Forbidden: nothing is known of what is in it.
+func hidden(err error) error {
+	var classified *fault.Error
+	if !errors.As(err, &classified) || classified.Class != fault.NotFound {
+		return err
+	}
+	told := *classified
+	told.Class = fault.Forbidden
+	return &told
 }
 
 // DeleteRunner removes a registration. A runner that is gone already is NotFound, one that runs a job is Busy and keeps
@@ -140,7 +167,7 @@ func (c *Client) DeleteRunner(ctx context.Context, scope Scope, id int64) error 
 	if errors.As(err, &classified) && classified.Class == fault.Invalid {
 		classified.Class = fault.Busy
 	}
-	return err
+	return c.proven(ctx, scope, err)
 }
 
 // listRunnersPage asks for one page, by name when one is given: go-github v60 has no name filter, though the API has one.

@@ -123,7 +123,9 @@ func (p *Poller) pollOne(ctx context.Context, q queue, pools []v1alpha1.RunnerPo
 	if err != nil {
 		wait = max(wait, fault.RetryAfter(err, p.Clock.Now(), wait))
 		log.FromContext(ctx).V(1).Info("could not poll the queue", "of", q.scope.String(), "error", err.Error())
-		if fault.Is(err, fault.Unauthorized, fault.Forbidden, fault.NotFound, fault.SecretMissing, fault.SecretInvalid, fault.Throttled) {
+		// Of a wider scope, one repository that is refused says nothing about the rest.
+		if fault.Is(err, fault.Unauthorized, fault.SecretMissing, fault.SecretInvalid, fault.Throttled) ||
+			q.scope.Repository != "" && fault.Is(err, fault.Forbidden, fault.NotFound) {
 			for i := range pools {
 				p.Doubt(client.ObjectKeyFromObject(&pools[i]))
 			}
@@ -150,10 +152,10 @@ func (p *Poller) poll(ctx context.Context, q queue, pools []v1alpha1.RunnerPool)
 	failures := []error{err}
 	for _, repository := range repositories {
 		err := p.pollRepository(ctx, gh, q.origin(repository), repository, open[strings.ToLower(repository)])
-		failures = append(failures, err)
 		if fault.Is(err, fault.Throttled, fault.Held, fault.Unauthorized) {
-			break
+			return err
 		}
+		failures = append(failures, err)
 	}
 	return errors.Join(failures...)
 }
