@@ -5,6 +5,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -48,7 +49,9 @@ type Reconciler struct {
 	Explain func(pool types.NamespacedName)
 
 	retries *flowcontrol.Backoff
-	lanes   *lanes.Lanes
+	// notBefore is when a Runner may try again what failed, by its key.
+	notBefore sync.Map
+	lanes     *lanes.Lanes
 }
 
 const (
@@ -184,7 +187,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if l.over {
 		return ctrl.Result{}, err
 	}
-	l.retryLater(ctx, err)
+	if err != nil || !l.waits {
+		l.retryLater(ctx, err)
+	}
 	if err := r.writeStatus(ctx, l); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -200,6 +205,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.Registrations.Untrack(key)
 	r.SandboxLists.Untrack(key)
 	r.retries.DeleteEntry(key.String())
+	r.notBefore.Delete(key)
 }
 
 // writeStatus, unless another has changed the object since it was read: then it is reconciled again anyway, and what was

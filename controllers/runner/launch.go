@@ -41,6 +41,9 @@ func (l *life) launch(ctx context.Context) error {
 	if !l.mayTry() || !l.poolReady() {
 		return nil
 	}
+	if l.waits = l.waitsToRetry(); l.waits {
+		return nil
+	}
 	if current, err := l.current(ctx); err != nil || !current {
 		l.lookAgain(l.now.Add(staleWait))
 		return err

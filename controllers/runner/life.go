@@ -36,6 +36,8 @@ type life struct {
 	now time.Time
 	// exit tells how the sandbox ended, once it is known to have.
 	exit *sandbox.Exit
+	// waits says that it is too early to try again what failed.
+	waits bool
 	// over says that the Runner is deleted and gone.
 	over bool
 
@@ -95,6 +97,7 @@ func (l *life) retryLater(ctx context.Context, err error) {
 	id := l.key().String()
 	if err == nil {
 		l.retries.Reset(id)
+		l.notBefore.Delete(l.key())
 		return
 	}
 	l.retries.Next(id, l.Clock.Now())
@@ -102,6 +105,20 @@ func (l *life) retryLater(ctx context.Context, err error) {
 	after := wait.Jitter(fault.RetryAfter(err, l.Clock.Now(), l.retries.Get(id)), retryJitter)
 	log.FromContext(ctx).Info("trying again later", "error", err.Error(), "after", after.Round(time.Millisecond).String())
 	l.next = l.Clock.Now().Add(after)
+	if fault.Is(err, fault.Transient, fault.Throttled, fault.Held) {
+		// Refused credentials are the pool's to heal, which wakes its Runners.
+		l.notBefore.Store(l.key(), l.next)
+	}
+}
+
+// waitsToRetry says whether it is too early to try again, whatever has woken the Runner.
+func (l *life) waitsToRetry() bool {
+	until, ok := l.notBefore.Load(l.key())
+	if !ok || !until.(time.Time).After(l.now) {
+		return false
+	}
+	l.lookAgain(until.(time.Time))
+	return true
 }
 
 func (l *life) result() ctrl.Result {
@@ -115,6 +132,10 @@ func (l *life) condition(kind string, status bool, reason, message string) {
 	value := metav1.ConditionFalse
 	if status {
 		value = metav1.ConditionTrue
+	}
+	if old := meta.FindStatusCondition(l.status().Conditions, kind); kind == v1alpha1.ConditionLaunched && old != nil && old.Reason != reason {
+		// The pool looks at when the reason was first met, also when it follows another.
+		meta.RemoveStatusCondition(&l.status().Conditions, kind)
 	}
 	meta.SetStatusCondition(&l.status().Conditions, metav1.Condition{
 		Type: kind, Status: value, Reason: reason, Message: message, ObservedGeneration: l.runner.Generation,

@@ -19,6 +19,7 @@ import (
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
 	"github.com/modalrunner/modal-runner-controller/simulators/runner"
+	"github.com/modalrunner/modal-runner-controller/test/simulated"
 )
 
 var listPath = regexp.MustCompile(`/actions/runners$`)
@@ -188,6 +189,7 @@ func TestB27_ADeathAtWorkIsExplained(t *testing.T) {
 			w.online()
 			job := w.GitHub.AddQueuedJob(repository, "build", []string{"modal"}, "sleep 60")
 			w.Eventually(func() string { j, _ := w.GitHub.Job(job); return j.Status }).Should(Equal("in_progress"))
+			w.Eventually(func() string { return w.Modal.Logs(w.status().SandboxID) }).Should(ContainSubstring("Running job"))
 			w.storeJob(v1alpha1.JobInProgress, "")
 			w.pass(listInterval)
 			w.Expect(w.status().Phase).To(Equal(v1alpha1.RunnerRunning))
@@ -416,4 +418,37 @@ func TestI1_AStaleViewLaunchesNothing(t *testing.T) {
 	w.reconcile()
 	w.Expect(w.result.RequeueAfter).To(BeNumerically(">", 0))
 	w.Expect(w.outside()).To(Equal(nothing))
+}
+
+// I4: a 404 is no proof where the credentials see nothing any more.
+func TestI4_ABusyRunnerIsNotKilledWhenTheCredentialsLoseTheRepository(t *testing.T) {
+	w := newWorld(t, "")
+	w.online()
+	w.Expect(w.GitHub.TakeJob(w.GitHub.AddQueuedJob(repository, "build", []string{"nobody"}, "sleep 60"), w.status().Name)).To(Succeed())
+	w.GitHub.AddTokenWith(simulated.Token, githubsim.FineGrainedToken, []string{"octo/other"}, map[string]string{"administration": "write"})
+	w.delete()
+	for range 5 {
+		w.pass(listInterval)
+	}
+	w.Expect(w.Modal.Alive(nil)).To(HaveLen(1))
+}
+
+// I8: what failed is tried again when its time has come, whatever wakes the Runner before.
+func TestI8_AFailedLaunchIsNotTriedAgainBeforeItsTime(t *testing.T) {
+	w := newWorld(t, "")
+	w.GitHub.Inject(githubsim.Fault{Method: http.MethodPost, DropAnswer: true, Kind: "lost"})
+	w.GitHub.Inject(githubsim.Fault{Path: listPath, Status: http.StatusBadGateway, Kind: "list"})
+	for range 5 {
+		w.reconcile()
+	}
+	w.Expect(w.GitHub.FaultHits()["lost"]).To(Equal(1))
+	w.Expect(w.result.RequeueAfter).To(BeNumerically(">", 0))
+	version := w.runner().ResourceVersion
+	w.reconcile()
+	w.Expect(w.runner().ResourceVersion).To(Equal(version), "the status is written again and again")
+	w.Clock.Step(w.result.RequeueAfter + time.Millisecond)
+	w.GitHub.ClearFaults()
+	w.reconcile()
+	w.Expect(w.GitHub.FaultHits()["lost"]).To(Equal(1))
+	w.Expect(w.result.RequeueAfter).To(BeNumerically(">", 0))
 }

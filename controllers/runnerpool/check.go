@@ -42,6 +42,8 @@ type check struct {
 	found    any
 	failures int
 	running  bool
+	// doubted says that it is due now.
+	doubted bool
 }
 
 func newChecks() *checks { return &checks{last: map[types.NamespacedName]map[string]check{}} }
@@ -61,15 +63,25 @@ func (c *checks) set(pool types.NamespacedName, kind string, result check) {
 	c.last[pool][kind] = result
 }
 
+// doubt makes a check due now.
+func (c *checks) doubt(pool types.NamespacedName, kind string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last, ok := c.last[pool][kind]; ok {
+		last.doubted = true
+		c.last[pool][kind] = last
+	}
+}
+
 func (c *checks) forget(pool types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.last, pool)
 }
 
-// Doubt whether a pool's credentials are still accepted: they are checked again now, not when it is due.
+// Doubt whether GitHub still accepts a pool's credentials: they are checked again now, not when it is due.
 func (r *Reconciler) Doubt(pool types.NamespacedName) {
-	r.checks.forget(pool)
+	r.checks.doubt(pool, v1alpha1.ConditionGitHubReady)
 	r.wake <- event.TypedGenericEvent[types.NamespacedName]{Object: pool}
 }
 
@@ -125,8 +137,13 @@ func (r *Reconciler) checkOne(ctx context.Context, pool *v1alpha1.RunnerPool, ru
 	if last.of != c.of {
 		last = check{of: c.of}
 	}
-	if !last.running && (!last.next().After(now) || doubted(runners, last.at)) {
-		last.running = true
+	refusedAt := last.at
+	if !last.running && doubted(runners, last.at) {
+		// Refusals are stored in whole seconds: within the one of the check they are looked at once more.
+		refusedAt = last.at.Add(time.Second)
+	}
+	if !last.running && (!last.next().After(now) || last.doubted || refusedAt.After(last.at) && !refusedAt.After(now)) {
+		last.running, last.doubted = true, false
 		r.checks.set(key, c.kind, last)
 		go r.runCheck(context.WithoutCancel(ctx), key, c.kind, last, c.access)
 	}
@@ -147,6 +164,9 @@ func (r *Reconciler) checkOne(ctx context.Context, pool *v1alpha1.RunnerPool, ru
 	}
 	if last.running {
 		return time.Time{}
+	}
+	if refusedAt.After(last.at) {
+		return refusedAt
 	}
 	return last.next()
 }
@@ -174,7 +194,7 @@ func (c check) next() time.Time {
 func doubted(runners []v1alpha1.Runner, since time.Time) bool {
 	for i := range runners {
 		c := meta.FindStatusCondition(runners[i].Status.Conditions, v1alpha1.ConditionLaunched)
-		if c == nil || !c.LastTransitionTime.After(since) {
+		if c == nil || c.LastTransitionTime.Time.Before(since.Truncate(time.Second)) {
 			continue
 		}
 		switch c.Reason {

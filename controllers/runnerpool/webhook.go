@@ -40,7 +40,7 @@ func managed(pool *v1alpha1.RunnerPool) bool {
 // that is not to be managed any more is removed.
 func (r *Reconciler) ensureWebhook(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, gh *github.Client, err error) time.Time {
 	if !managed(pool) {
-		if _, err := r.removeWebhook(ctx, pool); err != nil {
+		if gone, err := r.removeWebhook(ctx, pool); !gone {
 			return r.Clock.Now().Add(fault.RetryAfter(err, r.Clock.Now(), recheckBad))
 		}
 		meta.RemoveStatusCondition(&pool.Status.Conditions, v1alpha1.ConditionWebhookReady)
@@ -101,6 +101,14 @@ func (r *Reconciler) hookSecret(ctx context.Context, pool *v1alpha1.RunnerPool) 
 
 // removeWebhook that the pool has made, and say whether it is gone.
 func (r *Reconciler) removeWebhook(ctx context.Context, pool *v1alpha1.RunnerPool) (bool, error) {
+	last := r.checks.get(client.ObjectKeyFromObject(pool), v1alpha1.ConditionWebhookReady)
+	if last.running {
+		// It may be about to be made: its end wakes the pool.
+		return false, nil
+	}
+	if id, ok := last.found.(int64); ok && pool.Status.Webhook == nil {
+		pool.Status.Webhook = &v1alpha1.WebhookStatus{ID: id}
+	}
 	made := pool.Status.Webhook
 	if made == nil {
 		return true, nil
@@ -123,13 +131,12 @@ func (r *Reconciler) removeWebhook(ctx context.Context, pool *v1alpha1.RunnerPoo
 // endWebhook of a pool that is being deleted, and say whether the pool may go: also when its webhook cannot be removed, after
 // a while or by force.
 func (r *Reconciler) endWebhook(ctx context.Context, pool *v1alpha1.RunnerPool) bool {
-	made := pool.Status.Webhook
 	gone, err := r.removeWebhook(ctx, pool)
-	if gone {
-		return true
+	if gone || err == nil {
+		return gone
 	}
-	deleted := pool.DeletionTimestamp.Time
-	if fault.Is(err, fault.SecretMissing, fault.SecretInvalid) || r.Clock.Since(deleted) > leaveHookAfter || pool.Annotations[v1alpha1.ForceDelete] == "true" {
+	made, late := pool.Status.Webhook, r.Clock.Since(pool.DeletionTimestamp.Time) > leaveHookAfter && !fault.Is(err, fault.Held)
+	if fault.Is(err, fault.SecretMissing, fault.SecretInvalid) || late || pool.Annotations[v1alpha1.ForceDelete] == "true" {
 		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, "WebhookLeft", "Delete", "webhook %d is left at GitHub, remove it there: %s", made.ID, err)
 		return true
 	}

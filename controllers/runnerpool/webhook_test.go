@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
@@ -145,6 +146,38 @@ func TestAPoolRemovesItsWebhookWhenItIsDeletedOrManagesItNoMore(t *testing.T) {
 	w.Expect(w.GitHub.Hooks()).To(HaveLen(1))
 	w.Expect(w.GitHub.Hooks()[0].URL).To(Equal("https://foreign.example.com"))
 	w.Expect(apierrors.IsNotFound(w.cluster.Get(t.Context(), w.key, &v1alpha1.RunnerPool{}))).To(BeTrue())
+}
+
+// I3: a webhook that is being made when its pool is deleted does not outlive it.
+func TestAWebhookThatIsJustBeingMadeIsRemovedWithItsPool(t *testing.T) {
+	w := newHookWorld(t)
+	w.reconcile()
+	id := w.GitHub.Hooks()[0].ID
+	pool := w.pool()
+	pool.Status.Webhook = nil
+	w.Expect(w.cluster.Status().Update(t.Context(), pool)).To(Succeed())
+	made := w.reconciler.checks.get(w.key, v1alpha1.ConditionWebhookReady)
+	w.reconciler.checks.set(w.key, v1alpha1.ConditionWebhookReady, check{of: made.of, running: true})
+	w.Expect(w.cluster.Delete(t.Context(), pool)).To(Succeed())
+	_, err := w.reconciler.Reconcile(t.Context(), ctrl.Request{NamespacedName: w.key})
+	w.Expect(err).NotTo(HaveOccurred())
+	w.pool()
+	w.reconciler.checks.set(w.key, v1alpha1.ConditionWebhookReady, check{of: made.of, found: id, at: w.Clock.Now()})
+	w.reconcile()
+	w.Expect(w.GitHub.Hooks()).To(BeEmpty())
+	w.Expect(apierrors.IsNotFound(w.cluster.Get(t.Context(), w.key, &v1alpha1.RunnerPool{}))).To(BeTrue())
+}
+
+// A doubt about the credentials asks about them alone.
+func TestADoubtDoesNotWriteTheWebhookAgain(t *testing.T) {
+	w := newHookWorld(t)
+	w.reconcile()
+	for range 5 {
+		w.reconciler.Doubt(w.key)
+		w.reconcile()
+	}
+	w.Expect(w.written("hooks")).To(Equal(1), "%v", w.GitHub.Requests())
+	w.Expect(w.asked("/actions/runners")).To(BeNumerically(">=", 5))
 }
 
 // B41 for a webhook: its removal is tried again, and not for ever.

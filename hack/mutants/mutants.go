@@ -81,6 +81,14 @@ var mutants = []mutant{
 		"			return busyRunner, nil", "			return l.terminate(ctx, modal)", runner, "TestB40_ABusyRunner",
 	},
 	{
+		"I4", "a 404 counts only where the scope is visible", "internal/github/runners.go",
+		"	if seen != nil {", "	if seen == nil && seen != nil {", runner, "TestI4_ABusyRunner",
+	},
+	{
+		"I8", "what failed is not tried again before its time", "controllers/runner/launch.go",
+		"if l.waits = l.waitsToRetry(); l.waits {", "if l.waits = false; l.waits {", runner, "TestI8_AFailedLaunch",
+	},
+	{
 		"I4", "the plan retires no busy runner", "controllers/runnerpool/plan.go",
 		"if r.use <= idle && kind(r) {", "if r.use <= busy && kind(r) {", runnerpool, "TestPlanProperties",
 	},

@@ -100,6 +100,48 @@ func TestAnAppsInstallationAndTokenAreSharedByAllItsPools(t *testing.T) {
 	}
 }
 
+// I7: a repository that the App is not installed on keeps no other from its installation.
+func TestAnAppIsFoundByAnyScopeThatItCovers(t *testing.T) {
+	w := newAppWorld(t)
+	uncovered := v1alpha1.Scope{Repository: "octo/uncovered"}
+	if err := w.list(t.Context(), uncovered, ""); !fault.Is(err, fault.Forbidden) {
+		t.Errorf("a repository without the App: %v", err)
+	}
+	if err := w.list(t.Context(), ofWidgets, ""); err != nil {
+		t.Errorf("a repository with it: %v", err)
+	}
+}
+
+// B50: the App has limits of its own, and reaching them keeps no runner from being registered.
+func TestB50_TheAppsOwnLimitsAreItsOwn(t *testing.T) {
+	w := newAppWorld(t)
+	scope := ScopeOf(w.github.URL(), ofWidgets)
+	if err := w.list(t.Context(), ofWidgets, ""); err != nil {
+		t.Fatal(err)
+	}
+	client, err := w.clients.For(t.Context(), "ci", v1alpha1.GitHub{URL: w.github.URL(), SecretName: "github"}, scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.github.Inject(githubsim.Fault{Path: regexp.MustCompile("^/app/hook/config$"), Status: 429, Header: map[string][]string{"Retry-After": {"3600"}}})
+	if _, _, err := client.AppHook(t.Context()); !fault.Is(err, fault.Throttled) {
+		t.Errorf("the App's webhook: %v", err)
+	}
+	if _, err := client.CreateJITRunner(t.Context(), scope, "", "r-1", []string{"modal"}); err != nil {
+		t.Errorf("registering a runner: %v", err)
+	}
+}
+
+func TestB50_ASecondaryLimitOfTheTokenRequestIsOne(t *testing.T) {
+	w := newAppWorld(t)
+	w.github.Inject(githubsim.Fault{
+		Path: regexp.MustCompile("access_tokens$"), Status: 403, Body: `{"message":"You have exceeded a secondary rate limit. Request ID 1"}`,
+	})
+	if err := w.list(t.Context(), ofWidgets, ""); !fault.Is(err, fault.Throttled) {
+		t.Errorf("gave %v", err)
+	}
+}
+
 // I7: to make a client is no call, so that a GitHub that hangs holds nobody who only wants to know that there are credentials.
 func TestMakingAnAppsClientDoesNotWaitForGitHub(t *testing.T) {
 	w := newAppWorld(t)

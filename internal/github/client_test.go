@@ -2,7 +2,10 @@ package github
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -196,6 +199,87 @@ func TestThrottlingWaitsAsToldAndSendsNothingMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// Calls that were in flight together meet one throttling, not one each.
+func TestB50_OneThrottlingIsOneHoweverManyCallsMeetIt(t *testing.T) {
+	var g gate
+	for range 8 {
+		if wait := g.nextWait(noon); wait != time.Minute {
+			t.Errorf("waits %s", wait)
+		}
+	}
+	if wait := g.nextWait(noon.Add(time.Minute)); wait != 2*time.Minute {
+		t.Errorf("the next one waits %s", wait)
+	}
+}
+
+// I4: to credentials that may not see the scope, everything in it is not found. That proves nothing.
+func TestI4_WhatIsHiddenIsNotGone(t *testing.T) {
+	w := newWorld(t)
+	made, err := w.client.CreateJITRunner(t.Context(), w.scope, "", "r-1", []string{"modal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.github.AddTokenWith("token", githubsim.FineGrainedToken, []string{"octo/other"}, map[string]string{"administration": "write"})
+	_, byName := w.client.FindRunner(t.Context(), w.scope, "r-1")
+	_, byID := w.client.GetRunner(t.Context(), w.scope, made.ID)
+	for what, err := range map[string]error{"finding": byName, "getting": byID, "removing": w.client.DeleteRunner(t.Context(), w.scope, made.ID)} {
+		if !fault.Is(err, fault.Forbidden) {
+			t.Errorf("%s it gave %v", what, err)
+		}
+	}
+}
+
+// B50: what ended a list decides how long to wait, whatever went wrong before.
+func TestB50_AThrottledListIsThrottledWhateverElseFailed(t *testing.T) {
+	w := newWorld(t)
+	w.github.AddQueuedJob("octo/widgets", "build", []string{"modal"})
+	w.github.Inject(githubsim.Fault{Path: regexp.MustCompile("/jobs$"), Status: http.StatusBadGateway})
+	w.github.Inject(githubsim.Fault{Path: regexp.MustCompile("/runs$"), Skip: 1, Status: 429, Header: http.Header{"Retry-After": {"600"}}})
+	if _, err := w.client.ActiveJobs(t.Context(), "octo", "widgets"); fault.RetryAfter(err, w.clock.Now(), 0) < 9*time.Minute {
+		t.Errorf("gave %v", err)
+	}
+}
+
+func TestWhatIsKeptOfEarlierAnswersIsBounded(t *testing.T) {
+	body := strings.Repeat("x", 500<<10)
+	c := newConditional(roundTripper(func(req *http.Request) (*http.Response, error) {
+		header := http.Header{"Etag": {`"` + req.URL.Path + `"`}}
+		if req.Header.Get("If-None-Match") != "" {
+			return &http.Response{StatusCode: http.StatusNotModified, Header: header, Body: http.NoBody}, nil
+		}
+		return &http.Response{StatusCode: http.StatusOK, Header: header, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1}, nil
+	}))
+	get := func(i int) string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://x/%d", i), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		if string(text) != body {
+			t.Fatalf("%d bytes", len(text))
+		}
+		return resp.Header.Get(fromCacheHeader)
+	}
+	for i := range 200 {
+		get(i)
+		get(i % 7)
+	}
+	if kept := c.kept.Load(); kept > conditionalTotal || kept < conditionalTotal/2 || int(kept) != c.seen.Len()*len(body) {
+		t.Errorf("%d bytes are kept of %d answers", kept, c.seen.Len())
+	}
+	if get(199) == "" {
+		t.Error("the latest answer is not kept")
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestTheLatestReleaseHasItsChecksum(t *testing.T) {
 	w := newWorld(t)

@@ -41,6 +41,9 @@ func TestARunnerGroupIsAskedForOnceAndAgainWhenItIsGone(t *testing.T) {
 			if err := mint("r-4"); !fault.Is(err, fault.Forbidden) {
 				t.Errorf("in a group that is gone: %v", err)
 			}
+			if err := client.CheckAccess(t.Context(), scope, ""); err != nil {
+				t.Errorf("what was refused in one group is held against another: %v", err)
+			}
 			if err := mint("r-4"); !fault.Is(err, fault.NoRunnerGroup) {
 				t.Errorf("then: %v", err)
 			}
