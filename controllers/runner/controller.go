@@ -47,6 +47,8 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Explain asks for the jobs of a pool soon: one of its runners is busy with a job that is not known.
 	Explain func(pool types.NamespacedName)
+	// Told says whether GitHub has told of a pool's jobs since a time.
+	Told func(pool types.NamespacedName, since time.Time) bool
 
 	retries *flowcontrol.Backoff
 	// notBefore is when a Runner may try again what failed, by its key.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
@@ -18,6 +20,8 @@ const (
 	// explainWait is how long a runner that ended well is kept until it is known which job it had: most have had one, of
 	// which GitHub has not told yet, and its queued job would be taken for one that still waits.
 	explainWait = 15 * time.Second
+	// explainMost is how long it is kept when GitHub does not tell of any job, as while it throttles.
+	explainMost = 10 * time.Minute
 )
 
 // finish sees to the end of a sandbox: of one whose job is over, and of one that ended without.
@@ -87,9 +91,8 @@ func (l *life) askForExit(ctx context.Context) error {
 
 // ended decides what follows the end of a sandbox: its runner's work is done, or the attempt has failed (B26).
 func (l *life) ended(ctx context.Context) error {
-	if told := l.status().EndedAt.Add(explainWait); l.job == nil && l.exit.Status == sandbox.ExitSuccess && l.now.Before(told) {
+	if l.job == nil && l.exit.Status == sandbox.ExitSuccess && l.mayHaveHadAJob() {
 		l.explain()
-		l.lookAgain(told)
 		return nil
 	}
 	if l.job == nil && l.status().BusyAt == nil {
@@ -101,4 +104,19 @@ func (l *life) ended(ctx context.Context) error {
 		}
 	}
 	return l.retire(ctx)
+}
+
+// mayHaveHadAJob says that it is too early to judge a runner that ended well with no job known: GitHub has not told of the
+// pool's jobs since. When it does not tell at all, nothing has failed here (I8).
+func (l *life) mayHaveHadAJob() bool {
+	ended := l.status().EndedAt.Time
+	if told := ended.Add(explainWait); l.now.Before(told) {
+		l.lookAgain(told)
+		return true
+	}
+	if l.now.After(ended.Add(explainMost)) || l.Told(types.NamespacedName{Namespace: l.runner.Namespace, Name: l.runner.Spec.PoolName}, ended) {
+		return false
+	}
+	l.lookAgain(l.now.Add(explainWait))
+	return true
 }

@@ -169,6 +169,30 @@ func TestARunnerThatEndedWellWaitsForItsJobToBeTold(t *testing.T) {
 	w.Expect(w.failure()).To(Equal(v1alpha1.ReasonSandboxEnded))
 }
 
+// I8: while GitHub does not tell, as when it throttles, a runner that ended well has not failed. It is not kept for ever.
+func TestI8_ARunnerThatEndedWellHasNotFailedWhileGitHubDoesNotTell(t *testing.T) {
+	for name, tells := range map[string]bool{"until it tells": true, "or for ten minutes": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, runner.Quit)
+			w.silent = true
+			w.launch()
+			w.Eventually(func() int { return len(w.Modal.Alive(nil)) }).Should(BeZero())
+			w.pass(listInterval)
+			for range 10 {
+				w.pass(explainWait)
+			}
+			w.Expect(w.failure()).To(BeEmpty())
+			if tells {
+				w.silent = false
+			} else {
+				w.Clock.Step(explainMost)
+			}
+			w.pass(explainWait)
+			w.Expect(w.failure()).To(Equal(v1alpha1.ReasonSandboxEnded))
+		})
+	}
+}
+
 // B27: every way in which a sandbox can end is told by its own reason, on the Runner, on its job, and as an event.
 func TestB27_ADeathAtWorkIsExplained(t *testing.T) {
 	for reason, end := range map[string]struct {

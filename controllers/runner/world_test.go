@@ -46,7 +46,9 @@ type world struct {
 	// says is what it writes beside its own words.
 	says      string
 	explained int
-	result    ctrl.Result
+	// silent says that GitHub does not tell of the pool's jobs.
+	silent bool
+	result ctrl.Result
 }
 
 func newWorld(t *testing.T, behaviour runner.Behaviour) *world {
@@ -71,6 +73,7 @@ func newWorld(t *testing.T, behaviour runner.Behaviour) *world {
 	w.reconciler = &Reconciler{
 		Client: w.cluster, Live: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: w.events,
 		Explain: func(types.NamespacedName) { w.explained++ },
+		Told:    func(types.NamespacedName, time.Time) bool { return !w.silent },
 	}
 	w.reconciler.prepare(8)
 	w.createPool(w.reconciler.Sandboxes)

@@ -45,6 +45,15 @@ type Poller struct {
 	busy  map[queue]bool
 	turns map[turnKey]int
 	of    map[types.NamespacedName]queue
+	// told is when the latest poll was begun that went well.
+	told map[queue]time.Time
+}
+
+// Told says whether a pool's queue was polled well, all of it, since a time.
+func (p *Poller) Told(pool types.NamespacedName, since time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.told[p.of[pool]].After(since)
 }
 
 // Kick has a pool's queue polled soon.
@@ -61,7 +70,7 @@ func (p *Poller) Kick(pool types.NamespacedName) {
 func (p *Poller) prepare() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.next, p.busy, p.turns = map[queue]time.Time{}, map[queue]bool{}, map[turnKey]int{}
+	p.next, p.busy, p.turns, p.told = map[queue]time.Time{}, map[queue]bool{}, map[turnKey]int{}, map[queue]time.Time{}
 }
 
 // Start polls until the context ends.
@@ -107,6 +116,7 @@ func (p *Poller) due(ctx context.Context, credential *lanes.Lanes) map[queue][]v
 		}
 	}
 	maps.DeleteFunc(p.next, func(q queue, _ time.Time) bool { return all[q] == nil })
+	maps.DeleteFunc(p.told, func(q queue, _ time.Time) bool { return all[q] == nil })
 	maps.DeleteFunc(p.turns, func(t turnKey, _ int) bool { return all[t.queue] == nil })
 	maps.DeleteFunc(all, func(q queue, _ []v1alpha1.RunnerPool) bool {
 		return p.busy[q] || p.next[q].After(p.Clock.Now()) || !credential.Enter(q.lane())
@@ -118,6 +128,7 @@ func (p *Poller) due(ctx context.Context, credential *lanes.Lanes) map[queue][]v
 }
 
 func (p *Poller) pollOne(ctx context.Context, q queue, pools []v1alpha1.RunnerPool) {
+	begun := p.Clock.Now()
 	err := p.poll(ctx, q, pools)
 	wait := p.Interval
 	if err != nil {
@@ -134,6 +145,9 @@ func (p *Poller) pollOne(ctx context.Context, q queue, pools []v1alpha1.RunnerPo
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.busy, q)
+	if err == nil {
+		p.told[q] = begun
+	}
 	p.next[q] = p.Clock.Now().Add(wait)
 }
 

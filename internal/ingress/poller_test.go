@@ -99,6 +99,18 @@ func TestB50_APollThatIsThrottledWaitsAsTold(t *testing.T) {
 	w.Expect(w.poll(2 * time.Second)).To(Equal(1))
 }
 
+func TestOnlyAPollThatWentWellTells(t *testing.T) {
+	w := newPollerWorld(t)
+	pool := types.NamespacedName{Namespace: simulated.Namespace, Name: "p"}
+	begun := w.Clock.Now()
+	w.GitHub.Inject(githubsim.Fault{Method: http.MethodGet, Times: 1, Status: http.StatusBadGateway})
+	w.poll(time.Second)
+	w.Expect(w.poller.Told(pool, begun)).To(BeFalse())
+	w.poll(pollInterval)
+	w.Expect(w.poller.Told(pool, begun)).To(BeTrue())
+	w.Expect(w.poller.Told(pool, w.Clock.Now())).To(BeFalse())
+}
+
 func TestB51_ARefusedPollHasThePoolsCredentialsChecked(t *testing.T) {
 	w := newPollerWorld(t)
 	w.GitHub.RevokeToken(simulated.Token)

@@ -22,8 +22,8 @@ func TestB50_WhatServesWaitingJobsComesFirstWithinTheBudget(t *testing.T) {
 		budget = 60
 		jobs   = 16 // 5 points each: they do not fit into one minute
 	)
-	w := newWorld(t, polled, withArguments(fmt.Sprintf("--github-points-per-minute=%d", budget)))
-	w.SetDefaultEventuallyTimeout(patience + 2*time.Minute)
+	w := newWorld(t, polled, withArguments(fmt.Sprintf("--github-points-per-minute=%d", budget), "--queue-poll-interval=10s", "--list-interval=10s"))
+	w.SetDefaultEventuallyTimeout(patience + 5*time.Minute)
 	w.awaitReady(w.pool("p", jobs))
 	var ids []int64
 	for i := range jobs {

@@ -162,6 +162,8 @@ func (w *world) configureManager(s settings) {
 	w.t.Cleanup(func() {
 		w.manager.Stop()
 		if w.t.Failed() {
+			objects, _ := kubectlInBackground(w.namespace, "get", "rp,mr,wfj", "-o", "wide")
+			w.t.Logf("what there was:\n%s", objects)
 			path := filepath.Join(os.TempDir(), strings.ReplaceAll(w.t.Name(), "/", "_")+".manager.log")
 			_ = os.WriteFile(path, []byte(w.manager.Log()), 0o600)
 			w.t.Logf("the manager's log is in %s", path)
