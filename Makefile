@@ -22,7 +22,7 @@ test: assets openapi ## Run all tests, against a real API server and both simula
 .PHONY: test-ways
 test-ways: assets openapi ## Run the end-to-end suite for wider scopes, with webhooks, and with webhooks of which a third is lost.
 	$(TOOL) -n gotestsum >/dev/null
-	for way in organization,lossy enterprise,delivered organization,polled; do \
+	for way in organization,lossy enterprise,delivered; do \
 		echo "E2E_WAY=$$way"; \
 		E2E_WAY=$$way "$$($(TOOL) -n gotestsum)" --format pkgname-and-test-fails -- -timeout 30m -parallel 8 ./test/e2e; \
 	done
