@@ -8,6 +8,7 @@ import (
 
 // Refusal says why the pool does not serve a job that matches its scope and labels; nil when it does.
 func (p *RunnerPool) Refusal(job *WorkflowJob) *JobProblem {
+	_, wish := p.Spec.Measure(p.Spec.WishesOf(job.Spec.Labels))
 	switch {
 	case job.Spec.Public && !p.Spec.AllowPublicRepositories:
 		return &JobProblem{
@@ -19,6 +20,8 @@ func (p *RunnerPool) Refusal(job *WorkflowJob) *JobProblem {
 			Reason:  ReasonFork,
 			Message: fmt.Sprintf("it runs code from the fork %s: set spec.allowForks to serve such jobs", job.Status.HeadRepository),
 		}
+	case wish != nil:
+		return &JobProblem{Reason: ReasonWishRefused, Message: wish.Error()}
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func (p *RunnerPool) CanLaunch() (waitsFor string, ok bool) {
 	case p.Spec.Suspend:
 		return "the pool is suspended", false
 	}
-	for _, kind := range []string{ConditionGitHubReady, ConditionModalReady, ConditionImageReady} {
+	for _, kind := range []string{ConditionGitHubReady, ConditionModalReady, ConditionTemplateReady} {
 		c := meta.FindStatusCondition(p.Status.Conditions, kind)
 		if c == nil {
 			return kind + " is not known yet", false
@@ -45,8 +45,14 @@ func (p *RunnerPool) CanLaunch() (waitsFor string, ok bool) {
 			return kind + ": " + c.Message, false
 		}
 	}
-	if p.Status.Image == nil {
-		return "the image is not built", false
+	if c := meta.FindStatusCondition(p.Status.Conditions, ConditionBudgetSpent); c != nil && c.Status == metav1.ConditionTrue {
+		return c.Message, false
+	}
+	if c := meta.FindStatusCondition(p.Status.Conditions, ConditionImageReady); !p.Status.Image.Serves(&p.Spec.RunnerTemplate) {
+		if c == nil {
+			return ConditionImageReady + " is not known yet", false
+		}
+		return ConditionImageReady + ": " + c.Message, false
 	}
 	return "", true
 }

@@ -37,22 +37,28 @@ func TestTheFirstAttemptHasItsNameBeforeItIsStored(t *testing.T) {
 
 func TestMatchLabels(t *testing.T) {
 	for name, test := range map[string]struct {
-		pool  []RunnerLabel
-		job   []string
-		spare int
-		ok    bool
+		pool   []RunnerLabel
+		job    []string
+		spare  int
+		ok     bool
+		wishes *Wishes
 	}{
-		"the same":                        {[]RunnerLabel{"modal"}, []string{"modal"}, 0, true},
-		"another case and order":          {[]RunnerLabel{"Modal", "gpu"}, []string{"GPU", "modal"}, 0, true},
-		"fewer":                           {[]RunnerLabel{"modal", "gpu"}, []string{"gpu"}, 1, true},
-		"with what every runner carries":  {[]RunnerLabel{"modal"}, []string{"self-hosted", "Linux", "x64", "modal"}, 0, true},
-		"more":                            {[]RunnerLabel{"modal"}, []string{"modal", "arm64"}, 0, false},
-		"none":                            {[]RunnerLabel{"modal"}, nil, 0, false},
-		"only what every runner carries":  {[]RunnerLabel{"modal"}, []string{"self-hosted"}, 0, false},
-		"self-hosted, when the pool says": {[]RunnerLabel{"self-hosted"}, []string{"self-hosted"}, 0, true},
+		"the same":                        {[]RunnerLabel{"modal"}, []string{"modal"}, 0, true, nil},
+		"another case and order":          {[]RunnerLabel{"Modal", "gpu"}, []string{"GPU", "modal"}, 0, true, nil},
+		"fewer":                           {[]RunnerLabel{"modal", "gpu"}, []string{"gpu"}, 1, true, nil},
+		"with what every runner carries":  {[]RunnerLabel{"modal"}, []string{"self-hosted", "Linux", "x64", "modal"}, 0, true, nil},
+		"more":                            {[]RunnerLabel{"modal"}, []string{"modal", "arm64"}, 0, false, nil},
+		"none":                            {[]RunnerLabel{"modal"}, nil, 0, false, nil},
+		"only what every runner carries":  {[]RunnerLabel{"modal"}, []string{"self-hosted"}, 0, false, nil},
+		"self-hosted, when the pool says": {[]RunnerLabel{"self-hosted"}, []string{"self-hosted"}, 0, true, nil},
+		"a wish, where none is accepted":  {[]RunnerLabel{"modal"}, []string{"modal", "modal-gpu=H100"}, 0, false, nil},
+		"a wish":                          {[]RunnerLabel{"modal"}, []string{"modal", "Modal-GPU=H100"}, 0, true, &Wishes{}},
+		"wishes alone":                    {[]RunnerLabel{"modal"}, []string{"modal-gpu=H100", "modal-cpu=8"}, 1, true, &Wishes{}},
+		"no wish that there is":           {[]RunnerLabel{"modal"}, []string{"modal", "modal-disk=1Ti"}, 0, false, &Wishes{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			spare, ok := MatchLabels(test.pool, test.job)
+			spec := RunnerPoolSpec{Labels: test.pool, Wishes: test.wishes}
+			spare, ok := spec.MatchLabels(test.job)
 			if ok != test.ok || ok && spare != test.spare {
 				t.Errorf("matches: %v, spare: %d", ok, spare)
 			}

@@ -26,6 +26,12 @@ type RunnerSpec struct {
 	// +kubebuilder:validation:MaxItems=103
 	Labels []string `json:"labels"`
 
+	// Wishes are the labels of a job by which the sandbox was made to measure; none for a runner of the pool's own size.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	Wishes []string `json:"wishes,omitempty"`
+
 	RunnerTemplate `json:",inline"`
 }
 
@@ -140,6 +146,14 @@ type RunnerStatus struct {
 	// +optional
 	SandboxURL string `json:"sandboxURL,omitempty"`
 
+	// ImageID is the image at Modal that the sandbox runs.
+	// +optional
+	ImageID string `json:"imageID,omitempty"`
+
+	// CostPerHour of the sandbox, as a decimal number, by the estimate of the controller's price table.
+	// +optional
+	CostPerHour string `json:"costPerHour,omitempty"`
+
 	// Job that the runner took.
 	// +optional
 	Job *RunnerJob `json:"job,omitempty"`
@@ -212,6 +226,9 @@ type AttemptFailure struct {
 	// Message for people.
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message"`
+	// ImageID of the image that its sandbox ran.
+	// +optional
+	ImageID string `json:"imageID,omitempty"`
 	// Log is what the sandbox wrote last, without anything that looks like a secret.
 	// +optional
 	// +kubebuilder:validation:MaxLength=8192

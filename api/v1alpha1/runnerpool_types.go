@@ -59,6 +59,14 @@ type RunnerPoolSpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
+	// Wishes lets a job ask, by its labels, for another sandbox than the pool's. Without it, such labels match no pool.
+	// +optional
+	Wishes *Wishes `json:"wishes,omitempty"`
+
+	// Budget stops the pool from making runners when it has been spent.
+	// +optional
+	Budget *Budget `json:"budget,omitempty"`
+
 	// Priority decides between pools of equal scope and labels that could all serve a job: the higher one does.
 	// +optional
 	Priority int32 `json:"priority,omitempty"`
@@ -83,6 +91,11 @@ const (
 	ConditionModalReady = "ModalReady"
 	// ConditionImageReady says that the runner image is built.
 	ConditionImageReady = "ImageReady"
+	// ConditionTemplateReady says that what the pool's template refers to exists: Secrets, and at Modal Secrets, Volumes and
+	// the proxy.
+	ConditionTemplateReady = "TemplateReady"
+	// ConditionBudgetSpent says that the pool's budget of the day is spent: no runner is made until the next.
+	ConditionBudgetSpent = "BudgetSpent"
 	// ConditionWebhookReady says that the webhook which the pool manages is as it should be. It is there only when
 	// spec.webhook.manage is set.
 	ConditionWebhookReady = "WebhookReady"
@@ -114,6 +127,14 @@ const (
 	ReasonRunnerGroupNotFound = "RunnerGroupNotFound"
 	// ReasonURLUnknown: the manager knows no address to give to GitHub: set --webhook-url, or spec.webhook.url.
 	ReasonURLUnknown = "URLUnknown"
+	// ReasonReferenceNotFound: something that the template refers to does not exist at Modal; the message names it.
+	ReasonReferenceNotFound = "ReferenceNotFound"
+	// ReasonImageNotFound: Modal does not have the image that spec.image.id names, or no more.
+	ReasonImageNotFound = "ImageNotFound"
+	// ReasonDailyBudgetSpent: what the pool's sandboxes cost today has reached spec.budget.perDay.
+	ReasonDailyBudgetSpent = "DailyBudgetSpent"
+	// ReasonBudgetLeft: some of the pool's budget of the day is left.
+	ReasonBudgetLeft = "BudgetLeft"
 	// ReasonUnreachable: the other side does not answer, or answers with errors of its own.
 	ReasonUnreachable = "Unreachable"
 	// ReasonRefused: the other side refused the request as invalid; the message says why.
@@ -142,7 +163,7 @@ type RunnerPoolStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Conditions: Ready sums up GitHubReady, ModalReady and ImageReady. Degraded says whether runners fail to start.
+	// Conditions: Ready sums up GitHubReady, ModalReady, TemplateReady and ImageReady. Degraded says whether runners fail to start.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -171,6 +192,10 @@ type RunnerPoolStatus struct {
 	// Image that new sandboxes run.
 	// +optional
 	Image *ImageStatus `json:"image,omitempty"`
+
+	// Usage is what the pool's sandboxes have used today, by the estimate of the controller's price table.
+	// +optional
+	Usage *Usage `json:"usage,omitempty"`
 
 	// LastOnline is when a runner of the pool last came online.
 	// +optional
@@ -209,22 +234,6 @@ type WebhookStatus struct {
 
 	// URL that it delivers to.
 	URL string `json:"url"`
-}
-
-// ImageStatus is the image that was built last.
-type ImageStatus struct {
-	// ID of the image at Modal.
-	ID string `json:"id"`
-
-	// Recipe is a digest of all that the image was made from.
-	Recipe string `json:"recipe"`
-
-	// RunnerVersion that is in the image; empty for an image of the operator's own.
-	// +optional
-	RunnerVersion string `json:"runnerVersion,omitempty"`
-
-	// BuiltAt is when it was ready.
-	BuiltAt metav1.Time `json:"builtAt"`
 }
 
 // RunnerPool serves the queued jobs of a repository, organization or enterprise that ask for its labels, each on a fresh

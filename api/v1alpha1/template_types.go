@@ -1,7 +1,6 @@
 package v1alpha1
 
 import (
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -30,10 +29,14 @@ type RunnerTemplate struct {
 	// +kubebuilder:default={}
 	Image Image `json:"image,omitzero"`
 
-	// Sandbox sizes the sandbox of each runner.
+	// Sandbox of each runner: its size, and what is in its reach.
 	// +optional
 	// +kubebuilder:default={}
 	Sandbox Sandbox `json:"sandbox,omitzero"`
+
+	// Hooks are scripts that the runner runs before and after its job.
+	// +optional
+	Hooks *Hooks `json:"hooks,omitempty"`
 
 	// StartupTimeout is how long a sandbox may take, from its creation, until its runner is online at GitHub. A sandbox
 	// that takes longer is terminated and tried again.
@@ -71,77 +74,18 @@ type Modal struct {
 	SecretName string `json:"secretName,omitempty"`
 }
 
-// RunnerVersionLatest asks for the version that GitHub's downloads endpoint names.
-const RunnerVersionLatest = "latest"
-
-// Image is either built here, from Base and the runner at RunnerVersion, or the operator's own (Ref).
-//
-// +kubebuilder:validation:XValidation:rule="!has(self.ref) || !has(self.runnerSHA256)",message="image.ref is used as it is: leave out image.runnerSHA256, or leave out image.ref to have the image built"
-// +kubebuilder:validation:XValidation:rule="has(self.ref) || !has(self.runnerVersion) || self.runnerVersion == 'latest' || has(self.runnerSHA256)",message="a pinned image.runnerVersion needs image.runnerSHA256, the checksum of actions-runner-linux-x64 from the release's page"
-// +kubebuilder:validation:XValidation:rule="has(self.ref) || !has(self.command)",message="image.command goes with image.ref; the image built here starts its own runner"
-type Image struct {
-	// Ref of an image in a registry, used as it is. It must have the runner, started by Command.
+// Hooks are shell scripts that the runner runs around a job, as steps of it: one that fails has the job fail. They see the
+// job's GITHUB_* variables. Source: docs.github.com, "Running scripts before or after a job".
+type Hooks struct {
+	// JobStarted runs before the job's first step.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
-	Ref string `json:"ref,omitempty"`
+	// +kubebuilder:validation:MaxLength=65536
+	JobStarted string `json:"jobStarted,omitempty"`
 
-	// Command that starts the runner in the image of Ref; default /home/runner/run.sh, as in GitHub's own
-	// ghcr.io/actions/actions-runner.
+	// JobCompleted runs after the job's last step, also when the job failed.
 	// +optional
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:MaxLength=1024
-	// +listType=atomic
-	Command []string `json:"command,omitempty"`
-
-	// Base image, from Debian or Ubuntu, that the runner is installed on.
-	// +optional
-	// +kubebuilder:default="ubuntu:24.04"
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9][A-Za-z0-9._/:@-]*$')",message="image.base must be an image reference, for example ubuntu:24.04"
-	// +kubebuilder:validation:MaxLength=512
-	Base string `json:"base,omitempty"`
-
-	// RunnerVersion of github.com/actions/runner: latest, or a version such as 2.330.0. GitHub refuses versions about 30
-	// days after a newer one was released.
-	// +optional
-	// +kubebuilder:default=latest
-	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self == 'latest' || self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')",message="image.runnerVersion must be latest or a version such as 2.330.0"
-	RunnerVersion string `json:"runnerVersion,omitempty"`
-
-	// RunnerSHA256 of the linux-x64 archive of a pinned RunnerVersion, as 64 hexadecimal digits.
-	// +optional
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="image.runnerSHA256 must be 64 lower-case hexadecimal digits"
-	// +kubebuilder:validation:MaxLength=64
-	RunnerSHA256 string `json:"runnerSHA256,omitempty"`
-}
-
-// Sandbox is the size of a sandbox and how long it may live.
-//
-// +kubebuilder:validation:XValidation:rule="!has(self.cpu) || quantity(string(self.cpu)).compareTo(quantity('125m')) >= 0 && quantity(string(self.cpu)).compareTo(quantity('64')) <= 0",message="sandbox.cpu must be between 125m and 64 physical cores"
-// +kubebuilder:validation:XValidation:rule="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('128Mi')) >= 0 && quantity(string(self.memory)).compareTo(quantity('336Gi')) <= 0",message="sandbox.memory must be between 128Mi and 336Gi"
-type Sandbox struct {
-	// CPU that is reserved, in physical cores (one is two vCPUs).
-	// +optional
-	// +kubebuilder:default="2"
-	CPU resource.Quantity `json:"cpu,omitzero"`
-
-	// Memory that is reserved.
-	// +optional
-	// +kubebuilder:default="4Gi"
-	Memory resource.Quantity `json:"memory,omitzero"`
-
-	// GPU by Modal's name, with a count after a colon when more than one: T4, L4, A10, L40S, A100-80GB, H100:2, ...
-	// +optional
-	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9-]+!?(:[1-8])?$')",message="sandbox.gpu must be a GPU's name, with a count of 1 to 8 after a colon if more than one, for example A10 or H100:2"
-	GPU string `json:"gpu,omitempty"`
-
-	// Timeout of a sandbox's life, from its creation; whatever runs in it then is killed. Modal's limit is 24h.
-	// +optional
-	// +kubebuilder:default="6h"
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('24h')",message="sandbox.timeout must be a duration between 1m and 24h, for example 90s"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[0-9]ms|[.]')",message="sandbox.timeout must be whole seconds"
-	Timeout metav1.Duration `json:"timeout,omitzero"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	JobCompleted string `json:"jobCompleted,omitempty"`
 }

@@ -116,6 +116,8 @@ const (
 	ReasonPublicRepository = "PublicRepository"
 	// ReasonFork: the job runs code from a fork, and the pool does not allow that.
 	ReasonFork = "Fork"
+	// ReasonWishRefused: the job's labels ask for a sandbox that the pool's spec.wishes does not allow; the message says why.
+	ReasonWishRefused = "WishRefused"
 	// ReasonUndecided: GitHub does not tell what has to be known before the job is served; the message says what and why.
 	ReasonUndecided = "Undecided"
 )
@@ -131,7 +133,11 @@ type JobProblem struct {
 
 // NotServed says that the problem is why the pool does not serve the job, not what went wrong while it ran.
 func (p *JobProblem) NotServed() bool {
-	return p.Reason == ReasonPublicRepository || p.Reason == ReasonFork || p.Reason == ReasonUndecided
+	switch p.Reason {
+	case ReasonPublicRepository, ReasonFork, ReasonWishRefused, ReasonUndecided:
+		return true
+	}
+	return false
 }
 
 // WorkflowJob mirrors one GitHub Actions job that a RunnerPool serves. The controller makes it from webhooks and the

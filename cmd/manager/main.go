@@ -196,7 +196,7 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error
 	}
 	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark, Secrets: secrets, WebhookURL: o.webhookURL}
 	poller.Doubt = pools.Doubt
-	runners := &runner.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Explain: poller.Kick, Told: poller.Told}
+	runners := &runner.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Secrets: secrets, Explain: poller.Kick, Told: poller.Told}
 	orphans := &orphan.Sweeper{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Installation: mark,
 		Interval: o.sweepInterval, Grace: o.orphanGrace,

@@ -88,7 +88,7 @@ func (l *life) fail(reason, message, words string, wait time.Duration) {
 	retryAt := metav1.NewTime(l.now.Add(wait))
 	failed := &v1alpha1.AttemptFailure{
 		Attempt: l.runner.CurrentAttempt(), Name: s.Name, Reason: reason, Message: clip(message), Log: words,
-		Time: metav1.NewTime(l.now), RetryAt: &retryAt,
+		ImageID: s.ImageID, Time: metav1.NewTime(l.now), RetryAt: &retryAt,
 	}
 	failures := l.failuresSoFar()
 	if s.OnlineAt == nil && reason != v1alpha1.ReasonNameTaken {

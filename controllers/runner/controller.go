@@ -45,6 +45,8 @@ type Reconciler struct {
 	Live   client.Reader
 	Clock  clock.WithTicker
 	Events events.EventRecorder
+	// Secrets that sandboxes take variables from.
+	Secrets *credentials.Store
 	// Explain asks for the jobs of a pool soon: one of its runners is busy with a job that is not known.
 	Explain func(pool types.NamespacedName)
 	// Told says whether GitHub has told of a pool's jobs since a time.

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -120,6 +121,10 @@ func (l *life) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	secrets, err := sandbox.SecretEnv(ctx, l.Secrets, l.runner.Namespace, &l.runner.Spec.Sandbox)
+	if err != nil {
+		return err
+	}
 	registered, err := gh.CreateJITRunner(ctx, l.place.Scope, l.runner.Spec.RunnerGroup, l.status().Name, l.runner.Spec.Labels)
 	if fault.Is(err, fault.Conflict) {
 		return l.resume(ctx, gh, modal)
@@ -127,7 +132,7 @@ func (l *life) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := modal.Create(ctx, l.request(registered))
+	id, err := modal.Create(ctx, l.request(registered, secrets))
 	switch {
 	case err == nil:
 		l.launched(ctx, modal, id, registered.ID)
@@ -149,22 +154,18 @@ func (l *life) start(ctx context.Context) error {
 }
 
 // request for the sandbox. The JIT config goes into its environment and nowhere else (I6).
-func (l *life) request(registered github.JITRunner) sandbox.Request {
-	size := l.runner.Spec.Sandbox
-	return sandbox.Request{
-		Name:    l.status().Name,
-		ImageID: l.pool.Status.Image.ID,
-		Command: sandbox.Command(l.runner.Spec.Image),
-		Env: map[string]credentials.Redacted{
-			"ACTIONS_RUNNER_INPUT_JITCONFIG":                     registered.Config,
-			"ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE": "1",
-			"RUNNER_ALLOW_RUNASROOT":                             "1",
-		},
-		MilliCPU:  size.CPU.MilliValue(),
-		MemoryMiB: size.Memory.Value() >> 20,
-		GPU:       size.GPU,
-		Timeout:   size.Timeout.Duration,
-	}
+func (l *life) request(registered github.JITRunner, secrets map[string]credentials.Redacted) sandbox.Request {
+	template, image := &l.runner.Spec.RunnerTemplate, l.pool.Status.Image
+	request := sandbox.RequestFor(&template.Sandbox)
+	request.Name, request.ImageID = l.status().Name, image.ID
+	request.Command = sandbox.Command(template, image.Command)
+	request.Env = sandbox.Env(template, secrets)
+	maps.Copy(request.Env, map[string]credentials.Redacted{
+		"ACTIONS_RUNNER_INPUT_JITCONFIG":                     registered.Config,
+		"ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE": "1",
+		"RUNNER_ALLOW_RUNASROOT":                             "1",
+	})
+	return request
 }
 
 // unregister a runner whose sandbox was refused, so that no registration waits for nothing (B20).
@@ -222,6 +223,9 @@ func (l *life) launched(ctx context.Context, modal sandbox.Provider, id string, 
 	s.Attempt = l.runner.CurrentAttempt()
 	s.SandboxID, s.RunnerID = id, registration
 	s.SandboxURL = "https://modal.com/id/" + id
+	if l.pool != nil && l.pool.Status.Image != nil {
+		s.ImageID = l.pool.Status.Image.ID
+	}
 	s.LaunchedAt, s.Exit = l.timestamp(), nil
 	s.Phase = v1alpha1.RunnerStarting
 	l.condition(v1alpha1.ConditionLaunched, true, v1alpha1.ReasonLaunched, "the sandbox was created")

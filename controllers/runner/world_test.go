@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
@@ -72,6 +73,7 @@ func newWorld(t *testing.T, behaviour runner.Behaviour) *world {
 		Build()
 	w.reconciler = &Reconciler{
 		Client: w.cluster, Live: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: w.events,
+		Secrets: credentials.NewStore(w.cluster, w.Clock, time.Second),
 		Explain: func(types.NamespacedName) { w.explained++ },
 		Told:    func(types.NamespacedName, time.Time) bool { return !w.silent },
 	}
@@ -92,17 +94,17 @@ func (w *world) createPool(providers sandbox.Providers) {
 	}
 	provider, err := providers.For(w.t.Context(), "ci", template.Modal)
 	w.Expect(err).NotTo(HaveOccurred())
-	image, err := provider.BuildImage(w.t.Context(), sandbox.RecipeFor("ubuntu:24.04", github.PinnedRelease("2.330.0", strings.Repeat("a", 64))))
+	image, err := provider.BuildImage(w.t.Context(), sandbox.RecipeFor(&template, github.PinnedRelease("2.330.0", strings.Repeat("a", 64))))
 	w.Expect(err).NotTo(HaveOccurred())
 	pool := &v1alpha1.RunnerPool{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "p"},
 		Spec:       v1alpha1.RunnerPoolSpec{Scope: v1alpha1.Scope{Repository: repository}, Labels: []v1alpha1.RunnerLabel{"modal"}, MaxConcurrency: 1, RunnerTemplate: template},
 	}
 	w.create(pool)
-	for _, kind := range []string{v1alpha1.ConditionGitHubReady, v1alpha1.ConditionModalReady, v1alpha1.ConditionImageReady} {
+	for _, kind := range []string{v1alpha1.ConditionGitHubReady, v1alpha1.ConditionModalReady, v1alpha1.ConditionTemplateReady, v1alpha1.ConditionImageReady} {
 		pool.Status.Conditions = append(pool.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady})
 	}
-	pool.Status.Image = &v1alpha1.ImageStatus{ID: image}
+	pool.Status.Image = &v1alpha1.ImageStatus{ID: image, Command: sandbox.RunnerCommand(template.Image), Modal: template.Modal}
 	w.Expect(w.cluster.Status().Update(w.t.Context(), pool)).To(Succeed())
 	w.create(&v1alpha1.Runner{
 		ObjectMeta: metav1.ObjectMeta{

@@ -101,7 +101,8 @@ func (r *Reconciler) checkPool(ctx context.Context, pool *v1alpha1.RunnerPool, r
 		kind: v1alpha1.ConditionModalReady, of: modal, err: modalErr, well: "Modal accepts the credentials",
 		access: func(ctx context.Context) (any, error) { return nil, modal.Check(ctx) },
 	}))
-	again = earlier(again, r.ensureImage(ctx, pool, gh, modal))
+	again = earlier(again, r.checkTemplate(ctx, pool, runners, modal))
+	again = earlier(again, r.ensureImage(ctx, pool, runners, gh, modal))
 	if gh != nil {
 		again = earlier(again, setRateLimited(pool, gh.Budget()))
 	}

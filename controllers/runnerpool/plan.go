@@ -19,16 +19,24 @@ type situation struct {
 	suspended bool
 	// probing: runners fail to start, and at most one that has no sandbox may be there to try.
 	probing bool
-	// queued jobs that wait for a runner.
-	queued int
-	// waitingSince is when the first of them was queued.
-	waitingSince time.Time
+	// waiting jobs, in the order of their arrival.
+	waiting []waiting
+	// labels of a job that asks for each measure; those of the pool for none.
+	labels map[string][]string
 	// minIdle runners are kept ready beyond that.
 	minIdle int
 	// idleTimeout is how long a runner that no job needs stays.
 	idleTimeout time.Duration
 	// runners that exist, whatever they do.
 	runners []supply
+}
+
+// waiting is one job that waits for a runner.
+type waiting struct {
+	// measured names what the job asks for by its wishes; empty for a runner of the pool's own size. Only runners of the same
+	// name count for it: GitHub may give the job to others, but the pool does not make it wait for that.
+	measured string
+	since    time.Time
 }
 
 // use that planning can make of a Runner.
@@ -54,6 +62,8 @@ type supply struct {
 	name string
 	slot int
 	use  use
+	// measured names the wishes that it was made for, as for jobs.
+	measured string
 	// since when an idle runner has been idle, or a busy one busy.
 	since time.Time
 	// unexplained is true for a busy runner whose job is not known yet.
@@ -67,12 +77,18 @@ type supply struct {
 
 // decision of the plan.
 type decision struct {
-	// create Runners in these slots.
-	create []int
+	// create Runners.
+	create []creation
 	// retire Runners of these names.
 	retire []string
 	// again is when a decision may change by time alone; zero when it does not.
 	again time.Time
+}
+
+// creation of a Runner.
+type creation struct {
+	slot     int
+	measured string
 }
 
 // explainGrace is how long a runner that is busy with a job not known yet is taken to have one of the queued jobs: GitHub
@@ -86,11 +102,12 @@ const deafTimeout = 3 * time.Minute
 
 // deaf says whether an idle runner has left a job waiting for too long, and if not when it will have.
 func (s situation) deaf(r supply) (is bool, at time.Time) {
-	if r.use != idle || s.waitingSince.IsZero() {
+	first := slices.IndexFunc(s.waiting, func(job waiting) bool { return job.measured == r.measured })
+	if r.use != idle || first < 0 {
 		return false, time.Time{}
 	}
-	at = s.waitingSince.Add(deafTimeout)
-	if r.since.After(s.waitingSince) {
+	at = s.waiting[first].since.Add(deafTimeout)
+	if r.since.After(s.waiting[first].since) {
 		at = r.since.Add(deafTimeout)
 	}
 	return !s.now.Before(at), at
@@ -104,42 +121,87 @@ func plan(s situation) decision {
 	}
 	var d decision
 	s = s.withoutDeaf(&d)
-	need := s.queued + s.minIdle
 	holding := 0
 	for _, r := range s.runners {
 		if r.use != dead {
 			holding++
 		}
+	}
+	room := s.limit - holding
+	missing, spare, warm := s.balance(s.usable(&d), room)
+	if s.open {
+		// While none can be made, an outdated runner is better than none.
+		d.retire = s.unused(func(r supply) bool { return r.outdated })
+	}
+	switch {
+	case room < 0:
+		d.retire = s.retireExcess(-room, d.retire, spare)
+		return d
+	case s.open:
+		d.create = s.create(missing, warm, min(room, s.probes()))
+	}
+	s.retireSpare(&d, spare, s.short(missing, room))
+	return d
+}
+
+// usable runners by what they were made for: those that can take a job that waits, or seem to have taken one.
+func (s situation) usable(d *decision) map[string]int {
+	usable := map[string]int{}
+	for _, r := range s.runners {
 		switch {
 		case r.use <= idle:
 			if s.open && r.outdated {
 				continue
 			}
-			need--
+			usable[r.measured]++
 			if !r.outdatedAt.IsZero() {
 				d.wakeAt(r.outdatedAt)
 			}
 		case r.use == busy && r.unexplained:
 			if expires := r.since.Add(explainGrace); expires.After(s.now) {
-				need--
+				usable[r.measured]++
 				d.wakeAt(expires)
 			}
 		}
 	}
-	if s.open {
-		// While none can be made, an outdated runner is better than none.
-		d.retire = s.unused(func(r supply) bool { return r.outdated })
+	return usable
+}
+
+// balance supply against demand: the jobs that no usable runner is there for, in the order of their arrival, and how many
+// runners are there for no job, by what they were made for. Of these, warm ones are missing, or kept: not spare.
+func (s situation) balance(usable map[string]int, room int) (missing []waiting, spare map[string]int, warm int) {
+	for _, job := range s.waiting {
+		if usable[job.measured] > 0 {
+			usable[job.measured]--
+		} else {
+			missing = append(missing, job)
+		}
 	}
-	room := s.limit - holding
-	switch {
-	case room < 0:
-		d.retire = s.retireExcess(-room, d.retire)
-	case need > 0 && s.open:
-		d.create = s.freeSlots(min(need, room, s.probes()))
-	case need < 0:
-		s.retireSurplus(&d, -need)
+	// A job that waits comes before a warm runner.
+	kept := max(0, min(usable[""], s.minIdle)-s.short(missing, room))
+	usable[""] -= kept
+	return missing, usable, s.minIdle - kept
+}
+
+// short is how many Runners too few can be made for want of room alone.
+func (s situation) short(missing []waiting, room int) int {
+	if !s.open || s.probing {
+		return 0
 	}
-	return d
+	return max(0, len(missing)-room)
+}
+
+// create Runners for the jobs that miss one, then warm ones, as many as may be made.
+func (s situation) create(missing []waiting, warm, most int) []creation {
+	var all []creation
+	for _, slot := range s.freeSlots(min(len(missing)+warm, most)) {
+		made := creation{slot: slot}
+		if n := len(all); n < len(missing) {
+			made.measured = missing[n].measured
+		}
+		all = append(all, made)
+	}
+	return all
 }
 
 // withoutDeaf counts runners that take no job as outdated, and says when others will be.
@@ -200,47 +262,48 @@ func (s situation) freeSlots(count int) []int {
 	return free
 }
 
-// retireExcess gives who goes when the limit was lowered: whoever goes anyway, then whoever has not got a job, the least
-// advanced first. Those that are leaving already count.
-func (s situation) retireExcess(excess int, going []string) []string {
+// retireExcess gives who goes when the limit was lowered: whoever goes anyway, then whoever has not got a job, first those
+// that no job needs, the least advanced before others. Those that are leaving already count.
+func (s situation) retireExcess(excess int, going []string, spare map[string]int) []string {
 	for _, r := range s.runners {
 		if r.use == leaving {
 			excess--
 		}
 	}
-	for _, r := range s.byAdvance() {
-		if len(going) >= excess || r.use > idle {
-			break
-		}
-		if !slices.Contains(going, r.name) {
+	for _, needless := range []bool{true, false} {
+		for _, r := range s.byAdvance() {
+			if len(going) >= excess || r.use > idle {
+				break
+			}
+			if slices.Contains(going, r.name) || needless && spare[r.measured] <= 0 {
+				continue
+			}
 			going = append(going, r.name)
+			spare[r.measured]--
 		}
 	}
 	return going
 }
 
-// retireSurplus of runners that no queued job needs: at once those without a sandbox, and those that are idle once they
-// have been for the idle timeout. A starting one is left to come online: a job may come before it does.
-func (s situation) retireSurplus(d *decision, surplus int) {
+// retireSpare runners that no queued job needs: at once those without a sandbox, and those that are idle once they have been
+// for the idle timeout, or at once as far as jobs are short of room. A starting one is left to come online: a job may come
+// before it does.
+func (s situation) retireSpare(d *decision, spare map[string]int, short int) {
 	for _, r := range s.byAdvance() {
-		if surplus == 0 {
-			return
-		}
-		if r.outdated && s.open {
+		if spare[r.measured] <= 0 || r.outdated && s.open {
 			continue
 		}
-		switch r.use {
-		case pending:
+		expires := r.since.Add(s.idleTimeout)
+		switch {
+		case r.use != pending && r.use != idle:
+			continue
+		case r.use == idle && short <= 0 && expires.After(s.now):
+			d.wakeAt(expires)
+		default:
 			d.retire = append(d.retire, r.name)
-			surplus--
-		case idle:
-			surplus--
-			if expires := r.since.Add(s.idleTimeout); expires.After(s.now) {
-				d.wakeAt(expires)
-			} else {
-				d.retire = append(d.retire, r.name)
-			}
+			short--
 		}
+		spare[r.measured]--
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -53,7 +54,7 @@ func (r *Reconciler) runnersOf(ctx context.Context, pool *v1alpha1.RunnerPool) (
 	return list.Items, nil
 }
 
-// situationOf the pool: its queued jobs, and what use each of its Runners is.
+// situationOf the pool: its waiting jobs, and what use each of its Runners is.
 func (r *Reconciler) situationOf(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) (situation, error) {
 	var jobs v1alpha1.WorkflowJobList
 	err := r.List(ctx, &jobs, client.InNamespace(pool.Namespace), client.MatchingFields{poolIndex: pool.Name}, client.UnsafeDisableDeepCopy)
@@ -63,21 +64,25 @@ func (r *Reconciler) situationOf(ctx context.Context, pool *v1alpha1.RunnerPool,
 	s := situation{
 		now: r.Clock.Now(), limit: int(pool.Spec.MaxConcurrency), minIdle: int(pool.Spec.MinIdle),
 		suspended: pool.Spec.Suspend, probing: pool.Status.Circuit != nil, idleTimeout: pool.Spec.IdleTimeout.Duration,
+		labels: map[string][]string{},
 	}
 	_, s.open = pool.CanLaunch()
+	if meta.IsStatusConditionTrue(pool.Status.Conditions, v1alpha1.ConditionBudgetSpent) {
+		s.minIdle = 0
+	}
 	jobOf := map[string]v1alpha1.JobState{}
 	for i := range jobs.Items {
 		job := &jobs.Items[i]
 		if pool.Wants(job) {
-			s.queued++
-			if at := queuedAt(job); s.waitingSince.IsZero() || at.Before(s.waitingSince) {
-				s.waitingSince = at
-			}
+			measured := pool.Spec.Measured(job.Spec.Labels)
+			s.waiting = append(s.waiting, waiting{measured: measured, since: queuedAt(job)})
+			s.labels[measured] = job.Spec.Labels
 		}
 		if job.Status.RunnerName != "" {
 			jobOf[job.Status.RunnerName] = job.Status.State
 		}
 	}
+	slices.SortStableFunc(s.waiting, func(a, b waiting) int { return a.since.Compare(b.since) })
 	for i := range runners {
 		supplied := supplyOf(&runners[i], jobOf)
 		supplied.outdated, supplied.outdatedAt = outdated(pool, &runners[i], s.now)
@@ -104,17 +109,31 @@ func outdated(pool *v1alpha1.RunnerPool, runner *v1alpha1.Runner, now time.Time)
 	return false, old
 }
 
-// drifted says that the pool's template is another than the one that the Runner was made from. How long to wait for a
-// runner is no part of what it is.
+// drifted says that the Runner is not what its pool would make now, from its template and the image that serves. How long
+// to wait for a runner is no part of what it is, and an image is told by its ID: a new one replaces runners when it is built.
 func drifted(pool *v1alpha1.RunnerPool, runner *v1alpha1.Runner) bool {
-	want, have := pool.Spec.RunnerTemplate, runner.Spec.RunnerTemplate
-	have.StartupTimeout, have.IdleTimeout = want.StartupTimeout, want.IdleTimeout
-	return !equality.Semantic.DeepEqual(want, have) || !slices.Equal(v1alpha1.RunnerLabels(pool.Spec.Labels), runner.Spec.Labels)
+	want, have := *pool.Spec.RunnerTemplate.DeepCopy(), runner.Spec.RunnerTemplate
+	want.StartupTimeout, want.IdleTimeout, want.Image = have.StartupTimeout, have.IdleTimeout, have.Image
+	measured, err := pool.Spec.Measure(runner.Spec.Wishes)
+	want.Sandbox = measured
+	if image := pool.Status.Image; image != nil && runner.Status.ImageID != "" && runner.Status.ImageID != image.ID {
+		return true
+	}
+	return err != nil || !equality.Semantic.DeepEqual(want, have) || !labelled(pool, runner)
+}
+
+// labelled says that the runner carries the labels that the pool would give it now.
+func labelled(pool *v1alpha1.RunnerPool, runner *v1alpha1.Runner) bool {
+	if len(runner.Spec.Wishes) > 0 {
+		_, matches := pool.Spec.MatchLabels(runner.Spec.Labels)
+		return matches
+	}
+	return slices.Equal(v1alpha1.RunnerLabels(pool.Spec.Labels), runner.Spec.Labels)
 }
 
 // supplyOf a Runner. What the jobs say of it counts beside its own status, which may not tell yet.
 func supplyOf(runner *v1alpha1.Runner, jobOf map[string]v1alpha1.JobState) supply {
-	s := supply{name: runner.Name, slot: slotOf(runner), since: runner.CreationTimestamp.Time}
+	s := supply{name: runner.Name, slot: slotOf(runner), measured: runner.Measured(), since: runner.CreationTimestamp.Time}
 	state, hasJob := jobOf[runner.OutsideName()]
 	switch phase := runner.Status.Phase; {
 	case runner.Dead():
@@ -150,7 +169,7 @@ func (r *Reconciler) act(ctx context.Context, pool *v1alpha1.RunnerPool, runners
 	}
 	failures := make([]error, len(d.create))
 	workqueue.ParallelizeUntil(ctx, parallelWrites, len(d.create), func(i int) {
-		failures[i] = r.create(ctx, pool, d.create[i])
+		failures[i] = r.create(ctx, pool, d.create[i].slot, s.labels[d.create[i].measured])
 	})
 	for i := range runners {
 		runner := &runners[i]
@@ -174,9 +193,15 @@ func (r *Reconciler) tellDeaf(runner *v1alpha1.Runner, s situation) {
 	}
 }
 
-// create the Runner of a slot. That it exists already means that another planner, or this one before its cache caught up,
+// create the Runner of a slot, for a job with these labels. That it exists already means that another planner, or this one before its cache caught up,
 // has done so: the name is the lock (I1).
-func (r *Reconciler) create(ctx context.Context, pool *v1alpha1.RunnerPool, slot int) error {
+func (r *Reconciler) create(ctx context.Context, pool *v1alpha1.RunnerPool, slot int, job []string) error {
+	template, wishes := *pool.Spec.RunnerTemplate.DeepCopy(), pool.Spec.WishesOf(job)
+	measured, err := pool.Spec.Measure(wishes)
+	if err != nil {
+		return fmt.Errorf("measuring Runner %s-%d: %w", pool.Name, slot, err)
+	}
+	template.Sandbox = measured
 	runner := &v1alpha1.Runner{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:  pool.Namespace,
@@ -188,14 +213,15 @@ func (r *Reconciler) create(ctx context.Context, pool *v1alpha1.RunnerPool, slot
 			PoolName:       pool.Name,
 			Installation:   r.Installation,
 			Scope:          pool.Spec.Scope,
-			Labels:         v1alpha1.RunnerLabels(pool.Spec.Labels),
-			RunnerTemplate: *pool.Spec.RunnerTemplate.DeepCopy(),
+			Labels:         pool.Spec.RunnerLabelsFor(job),
+			Wishes:         wishes,
+			RunnerTemplate: template,
 		},
 	}
 	if err := ctrl.SetControllerReference(pool, runner, r.Scheme()); err != nil {
 		return fmt.Errorf("owning Runner %s: %w", runner.Name, err)
 	}
-	err := r.Create(ctx, runner)
+	err = r.Create(ctx, runner)
 	if apierrors.IsAlreadyExists(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil
 	}

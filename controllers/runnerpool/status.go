@@ -38,7 +38,19 @@ func setCondition(pool *v1alpha1.RunnerPool, kind string, status bool, reason, m
 }
 
 func setError(pool *v1alpha1.RunnerPool, kind string, err error) {
-	setCondition(pool, kind, false, reasons[fault.ClassOf(err)], err.Error())
+	setCondition(pool, kind, false, reasonOf(kind, err), err.Error())
+}
+
+// reasonOf an error in a condition: what was not found depends on what was looked for.
+func reasonOf(kind string, err error) string {
+	class := fault.ClassOf(err)
+	switch {
+	case class == fault.NotFound && kind == v1alpha1.ConditionTemplateReady:
+		return v1alpha1.ReasonReferenceNotFound
+	case class == fault.NotFound && kind == v1alpha1.ConditionImageReady:
+		return v1alpha1.ReasonImageNotFound
+	}
+	return reasons[class]
 }
 
 // setRateLimited says whether GitHub limits the pool's credentials, and gives when to look again.
@@ -65,7 +77,7 @@ func summarize(pool *v1alpha1.RunnerPool) {
 		setCondition(pool, v1alpha1.ConditionReady, false, v1alpha1.ReasonSuspended, "spec.suspend is set: jobs wait in the queue")
 		return
 	}
-	for _, kind := range []string{v1alpha1.ConditionGitHubReady, v1alpha1.ConditionModalReady, v1alpha1.ConditionImageReady} {
+	for _, kind := range []string{v1alpha1.ConditionGitHubReady, v1alpha1.ConditionModalReady, v1alpha1.ConditionTemplateReady, v1alpha1.ConditionImageReady} {
 		c := meta.FindStatusCondition(pool.Status.Conditions, kind)
 		if c == nil || c.Status != metav1.ConditionTrue {
 			setCondition(pool, v1alpha1.ConditionReady, false, c.Reason, c.Message)
@@ -83,7 +95,7 @@ func summarize(pool *v1alpha1.RunnerPool) {
 func count(pool *v1alpha1.RunnerPool, s situation) {
 	status := &pool.Status
 	status.ObservedGeneration = pool.Generation
-	status.Queued, status.Runners = int32(s.queued), int32(len(s.runners)) //nolint:gosec // bounded by etcd
+	status.Queued, status.Runners = int32(len(s.waiting)), int32(len(s.runners)) //nolint:gosec // bounded by etcd
 	status.Starting, status.Idle, status.Running = 0, 0, 0
 	for _, r := range s.runners {
 		switch r.use {

@@ -107,7 +107,7 @@ func (w *world) busy() bool {
 			return true
 		}
 	}
-	b := r.images.builds[w.key]
+	b := r.images.builds[r.images.of[w.key]]
 	return b != nil && b.running
 }
 

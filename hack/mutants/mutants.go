@@ -102,7 +102,7 @@ var mutants = []mutant{
 	},
 	{
 		"I6", "the JIT config goes into the environment alone", "controllers/runner/launch.go",
-		"sandbox.Command(l.runner.Spec.Image),", "append(sandbox.Command(l.runner.Spec.Image), registered.Config.Reveal()),", e2e, "TestB02",
+		"sandbox.Command(template, image.Command)", "append(sandbox.Command(template, image.Command), registered.Config.Reveal())", e2e, "TestB02",
 	},
 	{
 		"I6", "what a sandbox wrote is scrubbed", "controllers/runner/death.go",

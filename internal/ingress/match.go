@@ -18,28 +18,35 @@ type Origin struct {
 	Enterprise   string
 }
 
-// choose the pool that serves a job, the same one every time: narrower scope, then fewer spare labels, then priority, then
-// name (B10). Nil when none matches.
+// choose the pool that serves a job, the same one every time: one that grants the job's wishes, then narrower scope, then
+// fewer spare labels, then priority, then name (B10). Nil when none matches.
 func choose(pools []v1alpha1.RunnerPool, origin Origin, job github.Job) *v1alpha1.RunnerPool {
 	type candidate struct {
-		pool  *v1alpha1.RunnerPool
-		scope int
-		spare int
+		pool    *v1alpha1.RunnerPool
+		refused int
+		scope   int
+		spare   int
 	}
 	var candidates []candidate
 	for i := range pools {
 		pool := &pools[i]
 		scope, covered := covers(pool, origin, job.Repository)
-		spare, matches := v1alpha1.MatchLabels(pool.Spec.Labels, job.Labels)
-		if covered && matches && pool.DeletionTimestamp.IsZero() {
-			candidates = append(candidates, candidate{pool, scope, spare})
+		spare, matches := pool.Spec.MatchLabels(job.Labels)
+		if !covered || !matches || !pool.DeletionTimestamp.IsZero() {
+			continue
 		}
+		refused := 0
+		if _, err := pool.Spec.Measure(pool.Spec.WishesOf(job.Labels)); err != nil {
+			refused = 1
+		}
+		candidates = append(candidates, candidate{pool, refused, scope, spare})
 	}
 	if len(candidates) == 0 {
 		return nil
 	}
 	return slices.MinFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(
+			a.refused-b.refused,
 			a.scope-b.scope,
 			a.spare-b.spare,
 			cmp.Compare(b.pool.Spec.Priority, a.pool.Spec.Priority),

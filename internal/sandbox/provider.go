@@ -22,10 +22,14 @@ type Providers interface {
 type Provider interface {
 	// Check that the credentials are accepted and the app exists; it is created when missing.
 	Check(ctx context.Context) error
+	// CheckReferences that a sandbox refers to by name: NotFound says what does not exist. Volumes that may be created are.
+	CheckReferences(ctx context.Context, references References) error
 	// BuildImage and give its ID; an image that was built before from the same recipe is not built again. It may take
 	// many minutes. A build that fails is Invalid, with what it said last as the message.
 	BuildImage(ctx context.Context, recipe Recipe) (id string, err error)
-	// Create a sandbox. Conflict: one of that name is running.
+	// CheckImage that exists. NotFound: it does not, or no more.
+	CheckImage(ctx context.Context, id string) error
+	// Create a sandbox. Conflict: one of that name is running. NotFound: its image or something that it refers to is gone.
 	Create(ctx context.Context, request Request) (id string, err error)
 	// Find the running sandbox of that name. NotFound: none is running.
 	Find(ctx context.Context, name string) (id string, err error)
@@ -57,14 +61,64 @@ type Request struct {
 	Command []string
 	// Env holds the variables that the command sees; their values may be secrets and never show up anywhere else.
 	Env map[string]credentials.Redacted
-	// MilliCPU reserved, in thousandths of a physical core.
-	MilliCPU int64
-	// MemoryMiB reserved.
-	MemoryMiB int64
+	// MilliCPU reserved and, unless 0, the most it can use, in thousandths of a physical core.
+	MilliCPU, MilliCPULimit int64
+	// MemoryMiB reserved and, unless 0, the most it can use.
+	MemoryMiB, MemoryLimitMiB int64
 	// GPU by Modal's name, or empty.
 	GPU string
 	// Timeout of the sandbox's life, in whole seconds.
 	Timeout time.Duration
+	// Cloud and Regions that it may run in; anywhere when empty.
+	Cloud   string
+	Regions []string
+	// Network that it reaches.
+	Network Network
+	// Workdir of the command; the image's own when empty.
+	Workdir string
+	// References to what has a name at Modal.
+	References References
+	// ExperimentalOptions of Modal.
+	ExperimentalOptions map[string]bool
+	// Verbose has Modal log more.
+	Verbose bool
+}
+
+// Network that a sandbox reaches: everything, nothing, or where Allowed is not empty those ranges alone.
+type Network struct {
+	Blocked bool
+	Allowed []string
+}
+
+// References to what has a name at Modal.
+type References struct {
+	// Secrets whose keys become variables.
+	Secrets []string
+	// Proxy in front of the sandbox, or empty.
+	Proxy string
+	// Volumes and Buckets by the path at which they are mounted.
+	Volumes map[string]Volume
+	Buckets map[string]Bucket
+}
+
+// None says that nothing is referred to.
+func (r References) None() bool {
+	return len(r.Secrets) == 0 && r.Proxy == "" && len(r.Volumes) == 0 && len(r.Buckets) == 0
+}
+
+// Volume to be mounted.
+type Volume struct {
+	Name                      string
+	ReadOnly, CreateIfMissing bool
+}
+
+// Bucket to be mounted.
+type Bucket struct {
+	Name string
+	// Secret with its credentials, by name, or empty.
+	Secret                          string
+	RoleARN, EndpointURL, KeyPrefix string
+	ReadOnly, RequesterPays         bool
 }
 
 // State of a sandbox.

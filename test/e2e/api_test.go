@@ -87,10 +87,41 @@ func TestAWrongManifestIsRefusedWithWhatToDo(t *testing.T) {
 		"a negative limit":                 {[]string{"repository: octo/widgets", "labels: [modal]", "maxConcurrency: -1"}, "should be greater than or equal to 0"},
 		"no limit":                         {[]string{"repository: octo/widgets", "labels: [modal]"}, "maxConcurrency: Required value"},
 		"a pinned runner without checksum": {with("image: {runnerVersion: 2.330.0}"), "needs image.runnerSHA256"},
-		"a command without an own image":   {with("image: {command: [/run.sh]}"), "image.command goes with image.ref"},
+		"a command without an own image":   {with("image: {command: [/run.sh]}"), "image.command goes with image.ref or image.id"},
 		"too long a timeout":               {with("sandbox: {timeout: 25h}"), "sandbox.timeout must be a duration between 1m and 24h"},
 		"a timeout with milliseconds":      {with("sandbox: {timeout: 90s500ms}"), "sandbox.timeout must be whole seconds"},
 		"a wrong gpu":                      {with("sandbox: {gpu: 'H100:9'}"), "with a count of 1 to 8"},
+		"no gpu of Modal's":                {with("sandbox: {gpu: RTX4090}"), "a GPU is T4, L4, A10"},
+		"too many A10":                     {with("sandbox: {gpu: 'a10:5'}"), "A10: 1 to 4"},
+		"a limit below the request":        {with("sandbox: {cpu: 4, cpuLimit: 2}"), "sandbox.cpuLimit must be at least sandbox.cpu"},
+		"memory limit below the request":   {with("sandbox: {memory: 4Gi, memoryLimit: 2Gi}"), "sandbox.memoryLimit must be at least sandbox.memory"},
+		"a cloud that is none":             {with("sandbox: {cloud: azure}"), "Unsupported value"},
+		"a region that is none":            {with("sandbox: {regions: ['Europe (Frankfurt)']}"), "a region is named as in"},
+		"ranges without an allowlist":      {with("sandbox: {network: {allowedCIDRs: [10.0.0.0/8]}}"), "network.allowedCIDRs and network.access Allowlist go together"},
+		"an allowlist without ranges":      {with("sandbox: {network: {access: Allowlist}}"), "network.allowedCIDRs and network.access Allowlist go together"},
+		"a range that is none":             {with("sandbox: {network: {access: Allowlist, allowedCIDRs: [github.com]}}"), "write a range of addresses"},
+		"a relative workdir":               {with("sandbox: {workdir: build}"), "sandbox.workdir must be an absolute path"},
+		"a variable's name":                {with("sandbox: {env: [{name: 1X}]}"), "a variable's name has letters"},
+		"a variable of the controller's":   {with("sandbox: {env: [{name: ACTIONS_RUNNER_INPUT_JITCONFIG, value: x}]}"), "are the controller's own"},
+		"a variable of two values":         {with("sandbox: {env: [{name: X, value: x, secretKeyRef: {name: s, key: k}}]}"), "a variable has either value or secretKeyRef"},
+		"a variable twice":                 {with("sandbox: {env: [{name: X}, {name: X}]}"), "Duplicate value"},
+		"a volume over the root":           {with("sandbox: {volumes: [{name: v, mountPath: /}]}"), "an absolute path below the root"},
+		"a mount path with dots":           {with("sandbox: {volumes: [{name: v, mountPath: /a/../etc}]}"), "an absolute path below the root"},
+		"two mounts at one path":           {with("sandbox: {volumes: [{name: v, mountPath: /data}], cloudBuckets: [{bucket: b, mountPath: /data}]}"), "cannot share a mountPath"},
+		"the cache at a volume's path":     {with("sandbox: {volumes: [{name: v, mountPath: /cache}], cache: {volume: c}}"), "cannot share a mountPath"},
+		"a prefix without a slash":         {with("sandbox: {cloudBuckets: [{bucket: b, mountPath: /b, keyPrefix: models}]}"), "keyPrefix must end with a slash"},
+		"nobody who pays":                  {with("sandbox: {cloudBuckets: [{bucket: b, mountPath: /b, requesterPays: true}]}"), "requesterPays needs modalSecret"},
+		"two images":                       {with("image: {id: im-123, ref: a/b}"), "image.ref and image.id are two different images"},
+		"an image ID that is none":         {with("image: {id: ubuntu}"), "image.id must be the ID of an image at Modal"},
+		"commands for a finished image":    {with("image: {id: im-123, dockerfileCommands: [RUN true]}"), "image.id is used as it is"},
+		"another FROM":                     {with("image: {dockerfileCommands: ['from alpine']}"), "cannot have FROM or ADD"},
+		"a COPY of local files":            {with("image: {dockerfileCommands: ['COPY . /src']}"), "can COPY from other images alone"},
+		"a registry without credentials":   {with("image: {registry: {}}"), "set either registry.secretName"},
+		"a wish for a GPU that is none":    {with("wishes: {gpus: [TPU]}"), "a GPU is T4, L4, A10"},
+		"wishes beyond Modal's limits":     {with("wishes: {maxCPU: 65}"), "wishes.maxCPU must be between"},
+		"wishes for more than a day":       {with("wishes: {maxTimeout: 25h}"), "wishes.maxTimeout must be a duration between 1m and 24h"},
+		"a budget of nothing":              {with("budget: {perDay: 0}"), "budget.perDay must be more than 0"},
+		"hooks of nothing":                 {with("hooks: {jobStarted: ''}"), "should be at least 1 chars long"},
 		"too much cpu":                     {with("sandbox: {cpu: 100}"), "sandbox.cpu must be between 125m and 64"},
 		"too little memory":                {with("sandbox: {memory: 1Mi}"), "sandbox.memory must be between 128Mi and 336Gi"},
 		"a server without https":           {with("github: {url: 'http://ghe.example.com'}"), "github.url must be the server's https address"},
@@ -141,7 +172,8 @@ func TestTheSamplesApply(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if out, err := kubectl(t, string(text), "-n", namespace, "create", "--dry-run=server", "-f", "-"); err != nil && !strings.Contains(out, "the namespace from the provided object") {
+		here := strings.ReplaceAll(string(text), "namespace: ci", "namespace: "+namespace)
+		if out, err := kubectl(t, here, "-n", namespace, "create", "--dry-run=server", "--validate=strict", "-f", "-"); err != nil {
 			t.Errorf("%s: %s", sample, out)
 		}
 	}

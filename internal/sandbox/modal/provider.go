@@ -29,6 +29,8 @@ type provider struct {
 
 	mu  sync.Mutex
 	app *sdk.App
+	// found at Modal by name, until something that was found turns out to be gone.
+	found map[reference]any
 }
 
 const freshHandles = 1024
@@ -63,25 +65,6 @@ func (p *provider) lookUpApp(ctx context.Context) (*sdk.App, error) {
 	return p.app, nil
 }
 
-// BuildImage implements sandbox.Provider.
-func (p *provider) BuildImage(ctx context.Context, recipe sandbox.Recipe) (string, error) {
-	app, err := p.lookUpApp(ctx)
-	if err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
-	defer cancel()
-	image := p.client.Images.FromRegistry(recipe.Base, nil)
-	for _, layer := range recipe.Layers {
-		image = image.DockerfileCommands(layer, nil)
-	}
-	built, err := image.Build(ctx, app)
-	if err != nil {
-		return "", p.classify("building the image", err)
-	}
-	return built.ImageID, nil
-}
-
 // Create implements sandbox.Provider.
 func (p *provider) Create(ctx context.Context, request sandbox.Request) (string, error) {
 	app, err := p.lookUpApp(ctx)
@@ -90,25 +73,45 @@ func (p *provider) Create(ctx context.Context, request sandbox.Request) (string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	env := make(map[string]string, len(request.Env))
-	for name, value := range request.Env {
-		env[name] = value.Reveal()
-	}
-	made, err := p.client.Sandboxes.Create(ctx, app, &sdk.Image{ImageID: request.ImageID}, &sdk.SandboxCreateParams{
-		Name:      request.Name,
-		Command:   request.Command,
-		Env:       env,
-		CPU:       float64(request.MilliCPU) / 1000,
-		MemoryMiB: int(request.MemoryMiB),
-		GPU:       request.GPU,
-		Timeout:   request.Timeout,
-	})
+	params, err := p.params(ctx, request)
 	if err != nil {
-		return "", p.classify("creating sandbox "+request.Name, err)
+		return "", err
+	}
+	made, err := p.client.Sandboxes.Create(ctx, app, &sdk.Image{ImageID: request.ImageID}, params)
+	if err != nil {
+		err = p.classify("creating sandbox "+request.Name, err)
+		if fault.Is(err, fault.NotFound) {
+			p.forget(named(request.References)...)
+		}
+		return "", err
 	}
 	p.fresh.Add(made.SandboxID, made)
 	return made.SandboxID, nil
 }
+
+// params of the SDK for a request.
+func (p *provider) params(ctx context.Context, request sandbox.Request) (*sdk.SandboxCreateParams, error) {
+	env := make(map[string]string, len(request.Env))
+	for name, value := range request.Env {
+		env[name] = value.Reveal()
+	}
+	params := &sdk.SandboxCreateParams{
+		Name: request.Name, Command: request.Command, Workdir: request.Workdir, Env: env,
+		CPU: cores(request.MilliCPU), CPULimit: cores(request.MilliCPULimit),
+		MemoryMiB: int(request.MemoryMiB), MemoryLimitMiB: int(request.MemoryLimitMiB),
+		GPU: request.GPU, Timeout: request.Timeout, Cloud: request.Cloud, Regions: request.Regions,
+		BlockNetwork: request.Network.Blocked, CIDRAllowlist: request.Network.Allowed, Verbose: request.Verbose,
+	}
+	for name, value := range request.ExperimentalOptions {
+		if params.ExperimentalOptions == nil {
+			params.ExperimentalOptions = map[string]any{}
+		}
+		params.ExperimentalOptions[name] = value
+	}
+	return params, p.resolve(ctx, request.References, params)
+}
+
+func cores(milli int64) float64 { return float64(milli) / 1000 }
 
 // Find implements sandbox.Provider.
 func (p *provider) Find(ctx context.Context, name string) (string, error) {

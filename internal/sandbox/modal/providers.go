@@ -99,7 +99,7 @@ func (p *Providers) keep(id, secret credentials.Redacted, modal v1alpha1.Modal) 
 	if known, ok := p.providers[key]; ok {
 		return known, nil
 	}
-	made := &provider{client: client, clock: p.clock, appName: modal.App, environment: modal.Environment, fresh: lru.New(freshHandles)}
+	made := &provider{client: client, clock: p.clock, appName: modal.App, environment: modal.Environment, fresh: lru.New(freshHandles), found: map[reference]any{}}
 	p.providers[key] = made
 	return made, nil
 }
