@@ -15,7 +15,7 @@ helm lint --strict "$chart"
 helm template $kube mrc "$chart" -n modal-runner-system >"$out/default.yaml"
 helm template $kube mrc "$chart" -n modal-runner-system --set replicas=2,webhook.secretName=hook,webhook.ingress.enabled=true,webhook.ingress.host=ci.example.com \
 	--set 'watchNamespaces={ci,build}' --set metrics.enabled=false >"$out/full.yaml"
-for wrong in replicas=-1 no.such=value jobTTL=soon webhook.ingress.enabled=true; do
+for wrong in replicas=-1 no.such=value jobTTL=soon webhook.ingress.enabled=true prices.cpuCoreSecond=0; do
 	if helm template $kube mrc "$chart" --set "$wrong" >/dev/null 2>"$out/err"; then
 		echo "the chart accepts the wrong value $wrong"
 		exit 1

@@ -43,7 +43,7 @@ type Sandbox struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[0-9]ms|[.]')",message="sandbox.timeout must be whole seconds"
 	Timeout metav1.Duration `json:"timeout,omitzero"`
 
-	// Cloud that it runs on: aws, gcp, oci, or auto. Choosing one costs more.
+	// Cloud that it runs on: aws, gcp, oci, or auto.
 	// +optional
 	// +kubebuilder:validation:Enum=aws;gcp;oci;auto
 	Cloud string `json:"cloud,omitempty"`

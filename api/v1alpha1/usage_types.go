@@ -13,18 +13,20 @@ type Budget struct {
 	PerDay resource.Quantity `json:"perDay"`
 }
 
-// Usage of a day, of the sandboxes that have ended and, as of the last change of the status, of those alive. It is an
-// estimate: of what was reserved, not of what was used beyond that, and without what a manager that was killed had not
-// stored.
+// Usage of a day, by the estimate of the controller's price table: of what sandboxes reserve, not of what they use beyond
+// that. A manager that is killed forgets what it had not stored.
 type Usage struct {
 	// Day in UTC, as year-month-day.
 	Day string `json:"day"`
 
-	// SandboxSeconds that sandboxes have lived.
+	// SandboxSeconds that the sandboxes lived which have ended today.
 	SandboxSeconds int64 `json:"sandboxSeconds"`
 
 	// Cost of them, as a decimal number.
 	Cost string `json:"cost"`
+
+	// CostAlive is what the sandboxes that are alive had cost today when the status was last written.
+	CostAlive string `json:"costAlive"`
 
 	// Currency of the cost.
 	Currency string `json:"currency"`

@@ -28,6 +28,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/controllers/runner"
 	"github.com/modalrunner/modal-runner-controller/controllers/runnerpool"
 	"github.com/modalrunner/modal-runner-controller/controllers/workflowjob"
+	"github.com/modalrunner/modal-runner-controller/internal/cost"
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/ingress"
@@ -62,6 +63,7 @@ type options struct {
 	orphanGrace    time.Duration
 	secretTTL      time.Duration
 	jobTTL         time.Duration
+	pricesFile     string
 	runnerWorkers  int
 	poolWorkers    int
 	log            zap.Options
@@ -93,6 +95,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.DurationVar(&o.orphanGrace, "orphan-grace", 2*time.Minute, "How long a sandbox or registration of this controller may have no Runner before it is removed.")
 	flags.DurationVar(&o.secretTTL, "secret-ttl", 10*time.Second, "How long a Secret is used before it is read again.")
 	flags.DurationVar(&o.jobTTL, "job-ttl", time.Hour, "How long a WorkflowJob is kept after its job is over.")
+	flags.StringVar(&o.pricesFile, "prices-file", "", "File with the prices that costs are estimated by, in the form of internal/cost/prices.yaml; those that Modal published when none is given.")
 	flags.IntVar(&o.runnerWorkers, "runner-workers", 64, "How many Runners are reconciled at once.")
 	flags.IntVar(&o.jobWorkers, "job-workers", 8, "How many WorkflowJobs are reconciled at once.")
 	flags.IntVar(&o.poolWorkers, "pool-workers", 8, "How many RunnerPools are reconciled at once.")
@@ -189,14 +192,21 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error
 	if err := ingress.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	prices := cost.Published()
+	if o.pricesFile != "" {
+		if prices, err = cost.Load(o.pricesFile); err != nil {
+			return err
+		}
+	}
+	ledger := cost.NewLedger(prices)
 	outside := &observe.Outside{
 		GitHub: gh, Sandboxes: sandboxes,
 		Registrations: observe.NewLists[github.Runner](o.listInterval, now),
 		SandboxLists:  observe.NewLists[sandbox.Listed](o.listInterval, now),
 	}
-	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark, Secrets: secrets, WebhookURL: o.webhookURL}
+	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark, Secrets: secrets, Ledger: ledger, WebhookURL: o.webhookURL}
 	poller.Doubt = pools.Doubt
-	runners := &runner.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Secrets: secrets, Explain: poller.Kick, Told: poller.Told}
+	runners := &runner.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Secrets: secrets, Ledger: ledger, Explain: poller.Kick, Told: poller.Told}
 	orphans := &orphan.Sweeper{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Installation: mark,
 		Interval: o.sweepInterval, Grace: o.orphanGrace,

@@ -85,6 +85,7 @@ func (l *life) replace(ctx context.Context, reason, message string) error {
 // fail the attempt, of which nothing is left outside, and go on to the next after a wait.
 func (l *life) fail(reason, message, words string, wait time.Duration) {
 	s := l.status()
+	l.Ledger.Ended(l.runner, l.now)
 	retryAt := metav1.NewTime(l.now.Add(wait))
 	failed := &v1alpha1.AttemptFailure{
 		Attempt: l.runner.CurrentAttempt(), Name: s.Name, Reason: reason, Message: clip(message), Log: words,

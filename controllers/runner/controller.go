@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/cost"
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/lanes"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
@@ -47,6 +48,8 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Secrets that sandboxes take variables from.
 	Secrets *credentials.Store
+	// Ledger of what sandboxes cost.
+	Ledger *cost.Ledger
 	// Explain asks for the jobs of a pool soon: one of its runners is busy with a job that is not known.
 	Explain func(pool types.NamespacedName)
 	// Told says whether GitHub has told of a pool's jobs since a time.

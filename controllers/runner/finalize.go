@@ -132,6 +132,7 @@ func (l *life) remove(ctx context.Context) error {
 			return fmt.Errorf("deleting the Runner: %w", err)
 		}
 	}
+	l.Ledger.Ended(l.runner, l.now)
 	log.FromContext(ctx).Info("removed", "sandbox", l.status().SandboxID, "runner", l.status().Name)
 	l.forget(l.key())
 	l.over = true

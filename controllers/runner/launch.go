@@ -227,6 +227,7 @@ func (l *life) launched(ctx context.Context, modal sandbox.Provider, id string, 
 		s.ImageID = l.pool.Status.Image.ID
 	}
 	s.LaunchedAt, s.Exit = l.timestamp(), nil
+	s.CostPerHour = l.Ledger.Prices().PerHour(&l.runner.Spec.Sandbox)
 	s.Phase = v1alpha1.RunnerStarting
 	l.condition(v1alpha1.ConditionLaunched, true, v1alpha1.ReasonLaunched, "the sandbox was created")
 	l.condition(v1alpha1.ConditionOnline, false, v1alpha1.ReasonStarting, "the runner is not online yet")

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/cost"
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
@@ -73,7 +74,7 @@ func newWorld(t *testing.T, behaviour runner.Behaviour) *world {
 		Build()
 	w.reconciler = &Reconciler{
 		Client: w.cluster, Live: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: w.events,
-		Secrets: credentials.NewStore(w.cluster, w.Clock, time.Second),
+		Secrets: credentials.NewStore(w.cluster, w.Clock, time.Second), Ledger: cost.NewLedger(cost.Published()),
 		Explain: func(types.NamespacedName) { w.explained++ },
 		Told:    func(types.NamespacedName, time.Time) bool { return !w.silent },
 	}

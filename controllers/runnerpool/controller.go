@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/cost"
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
 )
@@ -46,6 +47,8 @@ type Reconciler struct {
 	Clock   clock.Clock
 	Events  events.EventRecorder
 	Secrets *credentials.Store
+	// Ledger of what sandboxes cost.
+	Ledger *cost.Ledger
 	// Installation is the mark that the pool's Runners get.
 	Installation string
 	// WebhookURL at which GitHub reaches the webhook receiver, without its path; empty when that is not known.
@@ -90,6 +93,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		if apierrors.IsNotFound(err) {
 			r.checks.forget(request.NamespacedName)
 			r.images.forget(request.NamespacedName)
+			r.Ledger.Forget(request.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -125,6 +129,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // serve the pool's jobs, and say when to look again.
 func (r *Reconciler) serve(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) (time.Time, error) {
 	recheck := r.checkPool(ctx, pool, runners)
+	recheck = earlier(recheck, r.spend(pool, runners))
 	turnCircuit(pool, runners, r.Clock.Now())
 	summarize(pool)
 	s, err := r.situationOf(ctx, pool, runners)
@@ -181,7 +186,7 @@ func finalizers(pool *v1alpha1.RunnerPool) client.Patch {
 }
 
 func (r *Reconciler) writeStatus(ctx context.Context, stored, pool *v1alpha1.RunnerPool) error {
-	if equality.Semantic.DeepEqual(stored.Status, pool.Status) {
+	if equality.Semantic.DeepEqual(stored.Status, withoutTicking(pool.Status, stored.Status)) {
 		return nil
 	}
 	r.announce(stored, pool)
@@ -194,7 +199,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, stored, pool *v1alpha1.Run
 
 // announce changes of the conditions that an operator acts on as events.
 func (r *Reconciler) announce(stored, pool *v1alpha1.RunnerPool) {
-	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionWebhookReady, v1alpha1.ConditionRateLimited} {
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionWebhookReady, v1alpha1.ConditionRateLimited, v1alpha1.ConditionBudgetSpent} {
 		before, after := meta.FindStatusCondition(stored.Status.Conditions, kind), meta.FindStatusCondition(pool.Status.Conditions, kind)
 		if after == nil || before != nil && before.Reason == after.Reason && before.Status == after.Status {
 			continue

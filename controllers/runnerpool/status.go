@@ -84,9 +84,11 @@ func summarize(pool *v1alpha1.RunnerPool) {
 			return
 		}
 	}
-	if c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue {
-		setCondition(pool, v1alpha1.ConditionReady, false, c.Reason, c.Message)
-		return
+	for _, fault := range []string{v1alpha1.ConditionBudgetSpent, v1alpha1.ConditionDegraded} {
+		if c := meta.FindStatusCondition(pool.Status.Conditions, fault); c != nil && c.Status == metav1.ConditionTrue {
+			setCondition(pool, v1alpha1.ConditionReady, false, c.Reason, c.Message)
+			return
+		}
 	}
 	setCondition(pool, v1alpha1.ConditionReady, true, v1alpha1.ReasonReady, "jobs are served")
 }

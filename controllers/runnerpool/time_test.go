@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/cost"
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
@@ -62,6 +63,7 @@ func newWorld(t *testing.T) *world {
 	w.reconciler = &Reconciler{
 		Client: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: events.NewFakeRecorder(1000), Installation: "0123abcd",
 		Secrets: credentials.NewStore(w.cluster, w.Clock, time.Second), WebhookURL: "https://runners.example.com",
+		Ledger: cost.NewLedger(cost.Published()),
 	}
 	w.reconciler.prepare()
 	return w

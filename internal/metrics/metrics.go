@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
@@ -79,11 +80,20 @@ var (
 		Namespace: namespace, Name: "sandboxes_ended_total",
 		Help: "Sandboxes that ended, by Modal's result status.",
 	}, []string{"status"})
+
+	sandboxSeconds = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "sandbox_seconds_total",
+		Help: "Seconds that ended sandboxes lived, by pool, by the repository whose job they ran (empty for none) and by GPU (empty for none).",
+	}, []string{"pool_namespace", "pool", "repository", "gpu"})
+	sandboxCost = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "sandbox_cost_total",
+		Help: "What ended sandboxes cost, estimated from the price table, in its currency, by pool and by the repository whose job they ran (empty for none).",
+	}, []string{"pool_namespace", "pool", "repository", "currency"})
 )
 
 func init() {
 	metrics.Registry.MustRegister(githubCalls, githubLimit, githubRemaining, modalCalls, webhookEvents, webhookRedeliveries, queuedToLaunched, launchedToOnline, jobWait,
-		attemptFailures, runnersHung, runnersDied, orphans, sandboxesEnded)
+		attemptFailures, runnersHung, runnersDied, orphans, sandboxesEnded, sandboxSeconds, sandboxCost)
 }
 
 // GitHubCall counts a call to GitHub.
@@ -127,3 +137,9 @@ func OrphanRemoved(kind string) { orphans.WithLabelValues(kind).Inc() }
 
 // SandboxEnded counts a sandbox that ended.
 func SandboxEnded(status string) { sandboxesEnded.WithLabelValues(status).Inc() }
+
+// SandboxCost adds what a sandbox that has ended used.
+func SandboxCost(pool types.NamespacedName, repository, gpu, currency string, seconds, amount float64) {
+	sandboxSeconds.WithLabelValues(pool.Namespace, pool.Name, repository, gpu).Add(seconds)
+	sandboxCost.WithLabelValues(pool.Namespace, pool.Name, repository, currency).Add(amount)
+}

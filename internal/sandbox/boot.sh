@@ -2,11 +2,11 @@
 set -eu
 
 # Scripts that the runner runs around its job come as variables, so that no image has to be built for them.
+folder=
 for event in STARTED COMPLETED; do
   eval "script=\${MODALRUNNER_HOOK_JOB_$event:-}"
   if [ -n "$script" ]; then
-    folder=/tmp/modalrunner-hooks
-    mkdir -p "$folder"
+    [ -n "$folder" ] || folder=$(mktemp -d)
     printf '%s\n' "$script" >"$folder/job-$event.sh"
     chmod 0755 "$folder/job-$event.sh"
     export "ACTIONS_RUNNER_HOOK_JOB_$event=$folder/job-$event.sh"
@@ -25,7 +25,7 @@ if [ -n "${MODALRUNNER_DOCKER:-}" ]; then
   if [ "$MODALRUNNER_DOCKER" = gvisor ]; then
     device=$(ip route show default | awk '/default/ { print $5; exit }')
     address=$(ip -4 addr show dev "$device" | awk '/inet/ { sub("/.*", "", $2); print $2; exit }')
-    echo 1 >/proc/sys/net/ipv4/ip_forward
+    echo 1 | tee /proc/sys/net/ipv4/ip_forward >/dev/null
     for protocol in tcp udp; do
       iptables-legacy -t nat -A POSTROUTING -o "$device" -p "$protocol" -j SNAT --to-source "$address"
     done

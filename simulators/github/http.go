@@ -54,7 +54,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case strings.HasPrefix(req.URL.Path, "/_runner/"):
 		s.serveRunner(w, req)
 	case strings.HasPrefix(req.URL.Path, "/downloads/"):
-		write(w, reply{status: http.StatusOK, raw: runnerArchive()})
+		write(w, reply{status: http.StatusOK, raw: runnerArchive(s.latestRunner())})
 	case strings.HasPrefix(req.URL.Path, "/api/v3/"):
 		s.serveREST(w, req)
 	default:

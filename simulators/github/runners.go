@@ -14,8 +14,15 @@ import (
 	"time"
 )
 
-// runnerVersion that the simulator offers.
-const runnerVersion = "2.330.0"
+// firstRunnerVersion is what the simulator offers until another is released.
+const firstRunnerVersion = "2.330.0"
+
+// ReleaseRunner offers another version of the runner as the latest.
+func (s *Server) ReleaseRunner(version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runnerVersion = version
+}
 
 var validRunnerName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
@@ -161,7 +168,7 @@ func (s *Server) runnerJSON(r *runner) map[string]any {
 	}
 	return map[string]any{
 		"id": r.id, "runner_group_id": r.group, "name": r.name, "os": "linux", "status": state, "busy": r.busy,
-		"labels": labels, "ephemeral": true, "version": runnerVersion,
+		"labels": labels, "ephemeral": true, "version": s.runnerVersion,
 	}
 }
 
@@ -219,12 +226,22 @@ func (s *Server) runnerOf(params map[string]string) *runner {
 	return nil
 }
 
+// latestRunner is the version that is offered.
+func (s *Server) latestRunner() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runnerVersion
+}
+
 // runnerArchive is what the download URL gives.
-func runnerArchive() []byte { return []byte("the archive of the runner, version " + runnerVersion) }
+func runnerArchive(version string) []byte {
+	return []byte("the archive of the runner, version " + version)
+}
 
 func (s *Server) listDownloads(*http.Request, map[string]string) reply {
-	sum := sha256.Sum256(runnerArchive())
-	name := "actions-runner-linux-x64-" + runnerVersion + ".tar.gz"
+	version := s.latestRunner()
+	sum := sha256.Sum256(runnerArchive(version))
+	name := "actions-runner-linux-x64-" + version + ".tar.gz"
 	return ok([]any{map[string]any{
 		"os": "linux", "architecture": "x64", "download_url": s.url + "/downloads/" + name, "filename": name,
 		"sha256_checksum": hex.EncodeToString(sum[:]),

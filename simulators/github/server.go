@@ -67,6 +67,8 @@ type Server struct {
 	faultHits  map[string]int
 	requests   map[string]int
 	history    []Event
+	// runnerVersion is the latest version of the runner.
+	runnerVersion string
 }
 
 // Event is one thing that happened.
@@ -94,7 +96,7 @@ func New(options Options) *Server {
 		repos: map[string]*repository{}, tokens: map[string]*token{}, apps: map[int64]*app{}, jobs: map[int64]*job{},
 		runners: map[int64]*runner{}, sessions: map[string]*session{}, requests: map[string]int{},
 		faultHits: map[string]int{}, usage: map[string]*usage{}, owners: map[string]*ownerPolicy{},
-		openGroups: map[string]bool{}, members: map[string]*enterprise{},
+		openGroups: map[string]bool{}, members: map[string]*enterprise{}, runnerVersion: firstRunnerVersion,
 	}
 	s.context, s.stop = context.WithCancel(context.Background())
 	return s

@@ -34,6 +34,8 @@ const (
 	Die Behaviour = "die"
 	// Linger stays alive after its job.
 	Linger Behaviour = "linger"
+	// Refused is of a version that GitHub does not accept any more.
+	Refused Behaviour = "refused"
 	// Quit comes online and ends without a job.
 	Quit Behaviour = "quit"
 )
@@ -86,6 +88,13 @@ func Run(ctx context.Context, config Config) int {
 	case Crash:
 		p.say("An error occurred: Segmentation fault")
 		return 1
+	case Refused:
+		p.say("An error occurred: Runner version v2.1.0 is deprecated and cannot receive messages.")
+		// Source: github.com/actions/runner, Runner.cs and Constants.Runner.ReturnCode.RunnerVersionDeprecated.
+		if config.Env["ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"] == "1" {
+			return 7
+		}
+		return 0
 	}
 	name, credential, err := p.decode(config.Env[JITVariable])
 	if err != nil {

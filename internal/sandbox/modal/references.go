@@ -3,6 +3,8 @@ package modal
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	sdk "github.com/modal-labs/libmodal/modal-go"
 
@@ -58,7 +60,8 @@ func (p *provider) secret(ctx context.Context, name string) (*sdk.Secret, error)
 }
 
 func (p *provider) resolveVolumes(ctx context.Context, volumes map[string]sandbox.Volume, into *sdk.SandboxCreateParams) error {
-	for path, v := range volumes {
+	for _, path := range slices.Sorted(maps.Keys(volumes)) {
+		v := volumes[path]
 		volume, err := lookUp(p, reference{kindVolume, v.Name}, func() (*sdk.Volume, error) {
 			return p.client.Volumes.FromName(ctx, v.Name, &sdk.VolumeFromNameParams{Environment: p.environment, CreateIfMissing: v.CreateIfMissing})
 		})
@@ -77,7 +80,8 @@ func (p *provider) resolveVolumes(ctx context.Context, volumes map[string]sandbo
 }
 
 func (p *provider) resolveBuckets(ctx context.Context, buckets map[string]sandbox.Bucket, into *sdk.SandboxCreateParams) error {
-	for path, b := range buckets {
+	for _, path := range slices.Sorted(maps.Keys(buckets)) {
+		b := buckets[path]
 		params := &sdk.CloudBucketMountParams{
 			ReadOnly: b.ReadOnly, RequesterPays: b.RequesterPays,
 			BucketEndpointURL: orNil(b.EndpointURL), KeyPrefix: orNil(b.KeyPrefix), OidcAuthRoleArn: orNil(b.RoleARN),
