@@ -13,7 +13,7 @@ const (
 var mutants = []mutant{
 	{
 		"I1", "no more Runners than the limit leaves room for", "controllers/runnerpool/plan.go",
-		"s.freeSlots(min(need, room, s.probes()))", "s.freeSlots(min(need, s.probes()))", runnerpool, "TestPlanProperties",
+		"min(room, s.probes())", "s.probes()", runnerpool, "TestPlanProperties",
 	},
 	{
 		"I1", "a Runner is named by its slot", "controllers/runnerpool/runners.go",
@@ -50,7 +50,7 @@ var mutants = []mutant{
 	},
 	{
 		"I2", "one run that GitHub does not tell of hides no other", "internal/github/jobs.go",
-		"			failures = append(failures, err)\n			jobs", "			if err != nil {\n				return nil, err\n			}\n			jobs", ingress, "TestB53",
+		"			failures = append(failures, fault.IgnoreNotFound(err))\n			jobs", "			if err != nil {\n				return nil, err\n			}\n			jobs", ingress, "TestB53",
 	},
 	{
 		"I3", "only webhooks that lead here are healed", "internal/ingress/heal.go",
@@ -147,6 +147,26 @@ var mutants = []mutant{
 	{
 		"I8", "attempts wait longer and longer", "controllers/runner/attempt.go",
 		"return min(firstBackoff<<min(l.runner.CurrentAttempt()-1, 10), lastBackoff)", "return 0", runner, "TestB28",
+	},
+	{
+		"I2", "a job with a wish waits for no runner made for others", "controllers/runnerpool/plan.go",
+		"if usable[job.measured] > 0 {\n			usable[job.measured]--", "if usable[\"\"] > 0 {\n			usable[\"\"]--", runnerpool, "TestPlan",
+	},
+	{
+		"I2", "at the limit a job comes before a warm runner", "controllers/runnerpool/plan.go",
+		"min(usable[\"\"], s.minIdle)-s.short(missing, room)", "min(usable[\"\"], s.minIdle)", runnerpool, "TestPlan",
+	},
+	{
+		"I8", "a runner version that GitHub refuses is not tried again", "controllers/runnerpool/image.go",
+		"image.RefusedAt = failed.Time.DeepCopy()", "image.RefusedAt = nil", runnerpool, "TestARefusedRunnerVersion",
+	},
+	{
+		"I8", "an image that cannot be built leaves the one before serving", "api/v1alpha1/attempts.go",
+		"!p.Status.Image.Serves(&p.Spec.RunnerTemplate)", "c == nil || c.Status != metav1.ConditionTrue", runnerpool, "TestAnImageServesWhile",
+	},
+	{
+		"I8", "a budget that is spent stops the pool", "controllers/runnerpool/spending.go",
+		"if left <= 0 {", "if false {", runnerpool, "TestABudgetThatIsSpent",
 	},
 	{
 		"I8", "in a degraded pool only the probe tries", "controllers/runner/attempt.go",
