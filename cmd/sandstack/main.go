@@ -43,6 +43,23 @@ func main() {
 	}
 }
 
+// staying tells what can be done with a stack that stays up.
+const staying = `
+Still up. In another terminal:
+
+  export KUBECONFIG=%[1]s
+  %[2]s get rp,mr,wfj
+
+With a runner that stays, and kubectl's plugin (make plugin; docs/plugin.md):
+
+  export PATH=$PWD/bin:$PATH MODAL_SERVER_URL=%[3]s
+  %[2]s patch rp/widgets --type=merge -p '{"spec":{"minIdle":1}}'
+  kubectl-modalrunner status widgets --watch
+  kubectl-modalrunner exec -it widgets-0 -- bash
+
+Ctrl-C ends it.
+`
+
 func run(ctx context.Context, o options) (err error) {
 	root, err := stack.Root()
 	if err != nil {
@@ -71,7 +88,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	if o.stay {
-		fmt.Printf("\nStill up. In another terminal:\n\n  export KUBECONFIG=%s\n  %s get rp,mr,wfj\n\nCtrl-C ends it.\n", w.Kubeconfig, w.Kubectl)
+		fmt.Printf(staying, w.Kubeconfig, w.Kubectl, w.Modal.URL())
 		<-ctx.Done()
 	}
 	return nil

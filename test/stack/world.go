@@ -64,7 +64,9 @@ func (w *World) start(ctx context.Context, binary, program, namespace, repositor
 	}
 	w.GitHub.AddRepository(repository, true)
 	w.GitHub.AddToken(GitHubToken, repository)
-	w.Modal = modalsim.New(modalsim.Options{Run: modalsim.Process(func(modalsim.Container) (string, []string) { return program, nil })})
+	w.Modal = modalsim.New(modalsim.Options{
+		Run: modalsim.Process(func(modalsim.Container) (string, []string) { return program, nil }), Exec: Exec,
+	})
 	if err := w.Modal.Start("127.0.0.1:0"); err != nil {
 		return err
 	}
@@ -90,6 +92,15 @@ func (w *World) start(ctx context.Context, binary, program, namespace, repositor
 	w.GitHub.AddWebhook(repository, w.Manager.WebhookURL, WebhookSecret)
 	return nil
 }
+
+// Exec runs what is executed in a sandbox by this machine's program of that name.
+var Exec = modalsim.Process(func(c modalsim.Container) (string, []string) {
+	path, err := exec.LookPath(c.Command[0])
+	if err != nil {
+		return "", nil
+	}
+	return path, c.Command[1:]
+})
 
 // Stop everything.
 func (w *World) Stop() error {
