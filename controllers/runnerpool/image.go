@@ -79,15 +79,14 @@ func (r *Reconciler) keepImage(ctx context.Context, pool *v1alpha1.RunnerPool, r
 		setCondition(pool, v1alpha1.ConditionImageReady, false, v1alpha1.ReasonRunnerVersionRefused, refusedMessage(pool))
 		return time.Time{}
 	}
-	again, gone := r.lostImage(ctx, pool, runners, modal)
-	if gone {
+	if r.lostImage(ctx, pool, runners, modal) {
 		r.images.forget(client.ObjectKeyFromObject(pool))
 		pool.Status.Image = nil
 		setCondition(pool, v1alpha1.ConditionImageReady, false, v1alpha1.ReasonImageNotFound, "Modal has no image "+image.ID+" any more")
 		return r.Clock.Now()
 	}
 	setCondition(pool, v1alpha1.ConditionImageReady, true, v1alpha1.ReasonReady, "the image is built")
-	return again
+	return time.Time{}
 }
 
 func refusedMessage(pool *v1alpha1.RunnerPool) string {
@@ -103,7 +102,7 @@ func refusedMessage(pool *v1alpha1.RunnerPool) string {
 }
 
 // lostImage asks Modal whether it still has the image, when Runners have been refused since that was last known.
-func (r *Reconciler) lostImage(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, modal sandbox.Provider) (again time.Time, gone bool) {
+func (r *Reconciler) lostImage(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, modal sandbox.Provider) (gone bool) {
 	const kind = "image"
 	key, id := client.ObjectKeyFromObject(pool), pool.Status.Image.ID
 	last := r.checks.get(key, kind)
@@ -112,14 +111,14 @@ func (r *Reconciler) lostImage(ctx context.Context, pool *v1alpha1.RunnerPool, r
 	}
 	if fault.Is(last.err, fault.NotFound) {
 		r.checks.set(key, kind, check{})
-		return time.Time{}, true
+		return true
 	}
 	if due := r.due(last, runners); !last.running && due {
 		last.running = true
 		r.checks.set(key, kind, last)
 		go r.runCheck(context.WithoutCancel(ctx), key, kind, last, func(ctx context.Context) (any, error) { return nil, modal.CheckImage(ctx, id) })
 	}
-	return time.Time{}, false
+	return false
 }
 
 // due says that Runners have been refused since a check was made, at least a moment ago.

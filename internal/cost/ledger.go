@@ -122,7 +122,8 @@ func (l *Ledger) Usage(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, now
 	var alive entry
 	spending := Spending{Amount: a.total.amount}
 	for i := range runners {
-		s := &runners[i].Status
+		runner := &runners[i]
+		s := &runner.Status
 		if s.SandboxID == "" || s.LaunchedAt == nil || a.seen[s.SandboxID] {
 			continue
 		}
@@ -130,9 +131,9 @@ func (l *Ledger) Usage(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, now
 		if s.EndedAt != nil {
 			until = s.EndedAt.Time
 		} else {
-			spending.PerSecond += l.prices.PerSecond(&runners[i].Spec.Sandbox)
+			spending.PerSecond += l.prices.PerSecond(&runner.Spec.Sandbox)
 		}
-		alive = alive.plus(l.lived(&runners[i], dayOf(now), until))
+		alive = alive.plus(l.lived(runner, dayOf(now), until))
 	}
 	spending.Amount += alive.amount
 	if a.total.seconds == 0 && alive.seconds == 0 {

@@ -71,7 +71,13 @@ func RecipeFor(template *v1alpha1.RunnerTemplate, release github.RunnerRelease) 
 	if template.Sandbox.Docker {
 		recipe.Layers = append(recipe.Layers, dockerLayer)
 	}
-	recipe.Layers = append(recipe.withCommands(template).Layers, []string{
+	recipe = recipe.withCommands(template)
+	recipe.Layers = append(recipe.Layers, runnerLayer(release))
+	return recipe
+}
+
+func runnerLayer(release github.RunnerRelease) []string {
+	return []string{
 		// Modal runs everything as root, which the runner refuses without this.
 		"ENV RUNNER_ALLOW_RUNASROOT=1 RUNNER_MANUALLY_TRAP_SIG=1 ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT=1",
 		fmt.Sprintf("RUN mkdir -p %[1]s && cd %[1]s && curl -fsSL --retry 5 -o runner.tar.gz '%[2]s' "+
@@ -79,8 +85,7 @@ func RecipeFor(template *v1alpha1.RunnerTemplate, release github.RunnerRelease) 
 			"&& apt-get update && ./bin/installdependencies.sh && rm -rf /var/lib/apt/lists/*",
 			runnerHome, release.URL, release.SHA256),
 		"WORKDIR " + runnerHome,
-	})
-	return recipe
+	}
 }
 
 // OwnRecipe is of an image of the operator's own, which has the runner already.
