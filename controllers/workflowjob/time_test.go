@@ -121,6 +121,42 @@ func TestB53_AJobThatCannotBeAskedForWaitsAndIsAskedForAgain(t *testing.T) {
 	w.Expect(w.job.Status.Problem).To(BeNil())
 }
 
+// I2, I4: of a repository that is hidden from the credentials everything is not found, which says nothing about the job.
+func TestI2_AJobOfAHiddenRepositoryIsNotOver(t *testing.T) {
+	for name, status := range map[string]v1alpha1.WorkflowJobStatus{
+		"queued":                   {State: v1alpha1.JobQueued},
+		"queued, by an old tale":   {State: v1alpha1.JobQueued, Unconfirmed: true},
+		"being run, by an old one": {State: v1alpha1.JobInProgress, Unconfirmed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.GitHub.AddTokenWith(simulated.Token, githubsim.FineGrainedToken, []string{"octo/other"},
+				map[string]string{"organization_self_hosted_runners": "write", "actions": "read"})
+			w.change(func(job *v1alpha1.WorkflowJob) { job.Status = status })
+			w.reconcile()
+			w.Expect(w.state()).To(Equal(status.State))
+			w.Expect(w.job.Status.Conclusion).To(BeEmpty())
+			w.Expect(w.job.Status.Problem.Reason).To(Equal(v1alpha1.ReasonUndecided))
+			w.Expect(w.job.Status.Problem.Message).To(ContainSubstring("have to see octo/widgets, with the repository permission Actions (read)"))
+			w.Expect(w.result.RequeueAfter).To(BeNumerically(">=", askRefused))
+		})
+	}
+}
+
+func TestAJobThatGitHubDoesNotKnowAnyMoreIsOver(t *testing.T) {
+	for name, unconfirmed := range map[string]bool{"its run": false, "itself": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.change(func(job *v1alpha1.WorkflowJob) {
+				job.Spec.ID, job.Spec.RunID, job.Status.Unconfirmed = 1, 1, unconfirmed
+			})
+			w.reconcile()
+			w.Expect(w.state()).To(Equal(v1alpha1.JobCompleted))
+			w.Expect(w.job.Status.Conclusion).To(Equal("deleted"))
+		})
+	}
+}
+
 func TestAJobThatAnotherRunnerTakesIsNoProblemAnyMore(t *testing.T) {
 	w := newWorld(t)
 	w.change(func(job *v1alpha1.WorkflowJob) { job.Spec.Public = true })

@@ -1,12 +1,13 @@
 package main
 
 const (
-	api        = "./api/v1alpha1"
-	e2e        = "./test/e2e"
-	github     = "./internal/github"
-	ingress    = "./internal/ingress"
-	runner     = "./controllers/runner"
-	runnerpool = "./controllers/runnerpool"
+	api         = "./api/v1alpha1"
+	e2e         = "./test/e2e"
+	github      = "./internal/github"
+	ingress     = "./internal/ingress"
+	runner      = "./controllers/runner"
+	runnerpool  = "./controllers/runnerpool"
+	workflowjob = "./controllers/workflowjob"
 )
 
 // mutants, one for each mechanism that an invariant rests on.
@@ -51,6 +52,10 @@ var mutants = []mutant{
 	{
 		"I2", "one run that GitHub does not tell of hides no other", "internal/github/jobs.go",
 		"			failures = append(failures, fault.IgnoreNotFound(err))\n			jobs", "			if err != nil {\n				return nil, err\n			}\n			jobs", ingress, "TestB53",
+	},
+	{
+		"I2", "a job is over only where its repository is visible", "internal/github/jobs.go",
+		"hidden(c.seeRuns(ctx, owner, name))", "error(nil)", workflowjob, "TestI2_AJobOfAHiddenRepository",
 	},
 	{
 		"I3", "only webhooks that lead here are healed", "internal/ingress/heal.go",

@@ -76,6 +76,7 @@ func (c *Client) CheckAccess(ctx context.Context, scope Scope, group string) err
 }
 
 // checkActions asks for the runs of the scope's repository, or of the private one of an organization that was pushed to last.
+// An enterprise has no list of repositories: there the jobs that GitHub does not tell of say what is missing (provenIn).
 func (c *Client) checkActions(ctx context.Context, scope Scope) error {
 	owner, name := scope.Owner, scope.Repository
 	switch {
@@ -92,11 +93,7 @@ func (c *Client) checkActions(ctx context.Context, scope Scope) error {
 		}
 		_, name, _ = strings.Cut(recent[at].FullName, "/")
 	}
-	return c.do(ctx, checkActions, func(ctx context.Context) (*gh.Response, error) {
-		_, resp, err := c.rest.Actions.ListRepositoryWorkflowRuns(ctx, owner, name,
-			&gh.ListWorkflowRunsOptions{ListOptions: gh.ListOptions{PerPage: 1}})
-		return resp, err
-	})
+	return c.seeRuns(ctx, owner, name)
 }
 
 // needs adds to a refusal what the scope needs in all.

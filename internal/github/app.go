@@ -42,6 +42,13 @@ func (a *app) serve(scope Scope) {
 	}
 }
 
+// ofEnterprise says whether the App is used as installed on an enterprise.
+func (a *app) ofEnterprise() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.scopes, func(s Scope) bool { return s.Enterprise != "" })
+}
+
 // RoundTrip implements http.RoundTripper.
 func (a *app) RoundTrip(req *http.Request) (*http.Response, error) {
 	installation, err := a.installed(req.Context())

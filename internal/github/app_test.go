@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -190,5 +191,33 @@ func TestB50_AThrottledTokenRequestClosesTheGate(t *testing.T) {
 	}
 	if w.github.Requests()[tokenRoute] != 0 {
 		t.Error("it was asked again before the time")
+	}
+}
+
+// I2: what hides a repository from an App is told, and a job in it is not taken for gone.
+func TestI2_AnAppThatDoesNotSeeARepositoryDoesNotTakeItsJobsForGone(t *testing.T) {
+	for name, test := range map[string]struct {
+		scope v1alpha1.Scope
+		says  string
+	}{
+		"of an organization": {ofOcto, "install the App on it"},
+		"of an enterprise":   {v1alpha1.Scope{Enterprise: "inc"}, "an App that is installed on an enterprise cannot have: use a classic token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newAppWorld(t)
+			w.github.AddApp(7, &key.PublicKey, 71, "enterprise:inc")
+			w.github.AddRepository("other/hidden", true)
+			scope := ScopeOf(w.github.URL(), test.scope)
+			client, err := w.clients.For(t.Context(), "ci", v1alpha1.GitHub{URL: w.github.URL(), SecretName: "github"}, scope)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.GetJob(t.Context(), "other/hidden", 1); !fault.Is(err, fault.Forbidden) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("a job: %v", err)
+			}
+			if _, err := client.HeadRepository(t.Context(), "other/hidden", 1); !fault.Is(err, fault.Forbidden) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("a run: %v", err)
+			}
+		})
 	}
 }

@@ -147,7 +147,8 @@ func (c *Client) jobsOfRun(ctx context.Context, owner, repository string, of run
 	return jobs, err
 }
 
-// HeadRepository of a run: where its code comes from, as owner/name. NotFound when GitHub does not know the run any more.
+// HeadRepository of a run: where its code comes from, as owner/name. NotFound when GitHub does not know the run any more,
+// Forbidden when it hides the repository.
 func (c *Client) HeadRepository(ctx context.Context, repository string, runID int64) (string, error) {
 	owner, name, ok := strings.Cut(repository, "/")
 	if !ok {
@@ -159,12 +160,12 @@ func (c *Client) HeadRepository(ctx context.Context, repository string, runID in
 		return resp, err
 	})
 	if err != nil {
-		return "", err
+		return "", c.provenIn(ctx, owner, name, err)
 	}
 	return runFrom(found).head, nil
 }
 
-// GetJob asks for one job. NotFound when GitHub does not know it any more.
+// GetJob asks for one job. NotFound when GitHub does not know it any more, Forbidden when it hides the repository.
 func (c *Client) GetJob(ctx context.Context, repository string, id int64) (Job, error) {
 	owner, name, ok := strings.Cut(repository, "/")
 	if !ok {
@@ -176,11 +177,47 @@ func (c *Client) GetJob(ctx context.Context, repository string, id int64) (Job, 
 		return resp, err
 	})
 	if err != nil {
-		return Job{}, err
+		return Job{}, c.provenIn(ctx, owner, name, err)
 	}
 	found, _ := JobFrom(repository, job)
 	found.Confirmed = true
 	return found, nil
+}
+
+// provenIn gives NotFound only where GitHub shows the repository to the credentials: of one that they may not see, no job is
+// found, also not one that runs (I2, I4).
+func (c *Client) provenIn(ctx context.Context, owner, name string, err error) error {
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	seen := hidden(c.seeRuns(ctx, owner, name))
+	if seen == nil {
+		return err
+	}
+	var refused *fault.Error
+	if !errors.As(seen, &refused) || refused.Class != fault.Forbidden {
+		return seen
+	}
+	told := *refused
+	told.Message += fmt.Sprintf("; the credentials have to see %s/%s, with the repository permission Actions (read)", owner, name)
+	switch {
+	case c.asApp == nil:
+		told.Message += " or the scope repo of a classic token"
+	case c.asApp.ofEnterprise():
+		told.Message += ", which an App that is installed on an enterprise cannot have: use a classic token"
+	default:
+		told.Message += ": install the App on it"
+	}
+	return &told
+}
+
+// seeRuns of a repository, as far as that shows whether the credentials may.
+func (c *Client) seeRuns(ctx context.Context, owner, name string) error {
+	return c.do(ctx, checkActions, func(ctx context.Context) (*gh.Response, error) {
+		_, resp, err := c.rest.Actions.ListRepositoryWorkflowRuns(ctx, owner, name,
+			&gh.ListWorkflowRunsOptions{ListOptions: gh.ListOptions{PerPage: 1}})
+		return resp, err
+	})
 }
 
 // ServerOf the page of a repository, for example https://github.com of https://github.com/octo/widgets.
