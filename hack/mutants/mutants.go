@@ -138,6 +138,10 @@ var mutants = []mutant{
 		"		if until.After(now) {", "		if false {", github, "TestB50_NoMinute",
 	},
 	{
+		"I8", "a delivery that goes on failing is given up", "internal/ingress/healing.go",
+		"!f.good && f.asked < healAttempts && ", "!f.good && ", ingress, "TestADeliveryThatGoesOnFailingIsGivenUp",
+	},
+	{
 		"I8", "only a list made after the deadline counts", "controllers/runner/online.go",
 		"if !listedAt.After(deadline) {", "if false {", runner, "TestB23",
 	},

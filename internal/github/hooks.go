@@ -145,6 +145,8 @@ type Delivery struct {
 	GUID  string
 	At    time.Time
 	Event string
+	// Again says that it was asked for, after an earlier attempt.
+	Again bool
 	// Good says that it was answered with success.
 	Good bool
 }
@@ -171,48 +173,51 @@ func (c *Client) callerFor(source Source) *Client {
 	return c
 }
 
-// Deliveries of workflow_job events since a time, the latest first, of at most so many pages of a hundred.
-func (c *Client) Deliveries(ctx context.Context, source Source, since time.Time, most int) ([]Delivery, error) {
+// Deliveries of workflow_job events since a time, the latest first, of at most so many pages of a hundred. They begin at a
+// cursor, with the latest of all when it is empty. When there are more than these pages hold, the cursor at which to go on is
+// given.
+func (c *Client) Deliveries(ctx context.Context, source Source, since time.Time, cursor string, most int) ([]Delivery, string, error) {
 	var found []Delivery
-	opts := &gh.ListCursorOptions{PerPage: pageSize}
-	caller := c.callerFor(source)
 	for range most {
-		var page []*gh.HookDelivery
-		var cursor string
-		err := caller.do(ctx, listDelivered, func(ctx context.Context) (resp *gh.Response, err error) {
-			switch {
-			case source.App != 0:
-				page, resp, err = caller.rest.Apps.ListHookDeliveries(ctx, opts)
-			case source.Scope.Repository != "":
-				page, resp, err = c.rest.Repositories.ListHookDeliveries(ctx, source.Scope.Owner, source.Scope.Repository, source.Hook, opts)
-			default:
-				page, resp, err = c.rest.Organizations.ListHookDeliveries(ctx, source.Scope.Owner, source.Hook, opts)
-			}
-			if resp != nil {
-				cursor = resp.Cursor
-			}
-			return resp, err
-		})
+		page, next, err := c.deliveriesPage(ctx, source, cursor)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		for _, d := range page {
 			if d.GetDeliveredAt().Before(since) {
-				return found, nil
+				return found, "", nil
 			}
 			if d.GetEvent() == jobEvent {
 				found = append(found, Delivery{
-					ID: d.GetID(), GUID: d.GetGUID(), At: d.GetDeliveredAt().Time, Event: d.GetEvent(),
+					ID: d.GetID(), GUID: d.GetGUID(), At: d.GetDeliveredAt().Time, Event: d.GetEvent(), Again: d.GetRedelivery(),
 					Good: d.GetStatusCode() >= http.StatusOK && d.GetStatusCode() < http.StatusMultipleChoices,
 				})
 			}
 		}
-		if cursor == "" {
+		if cursor = next; cursor == "" {
 			break
 		}
-		opts.Cursor = cursor
 	}
-	return found, nil
+	return found, cursor, nil
+}
+
+func (c *Client) deliveriesPage(ctx context.Context, source Source, cursor string) (page []*gh.HookDelivery, next string, err error) {
+	caller, opts := c.callerFor(source), &gh.ListCursorOptions{PerPage: pageSize, Cursor: cursor}
+	err = caller.do(ctx, listDelivered, func(ctx context.Context) (resp *gh.Response, err error) {
+		switch {
+		case source.App != 0:
+			page, resp, err = caller.rest.Apps.ListHookDeliveries(ctx, opts)
+		case source.Scope.Repository != "":
+			page, resp, err = c.rest.Repositories.ListHookDeliveries(ctx, source.Scope.Owner, source.Scope.Repository, source.Hook, opts)
+		default:
+			page, resp, err = c.rest.Organizations.ListHookDeliveries(ctx, source.Scope.Owner, source.Hook, opts)
+		}
+		if resp != nil {
+			next = resp.Cursor
+		}
+		return resp, err
+	})
+	return page, next, err
 }
 
 // Redeliver asks for a delivery to be made again.

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,14 +19,8 @@ import (
 )
 
 const (
-	// healBack is how far back failed deliveries are looked for: a self-hosted job waits in GitHub's queue for 24 h.
-	healBack = 24 * time.Hour
-	// healOverlap is looked at again in the next pass, since deliveries show with a delay.
-	healOverlap = 10 * time.Minute
-	// healPages bounds one pass over a webhook's deliveries, a hundred a page.
+	// healPages bounds one look at a webhook's deliveries, a hundred a page.
 	healPages = 20
-	// healAttempts is how often a delivery is asked for again. One that fails that often finds no receiver that wants it.
-	healAttempts = 3
 	// firstHeal is how soon after the start the first pass is made: what was missed while nobody listened.
 	firstHeal = 5 * time.Second
 )
@@ -43,8 +38,8 @@ type Healer struct {
 	Interval time.Duration
 
 	mu sync.Mutex
-	// seenTo is the time up to which a source's deliveries were looked at.
-	seenTo map[github.Source]time.Time
+	// known of the sources.
+	known map[github.Source]*healing
 }
 
 // Start heals until the context ends.
@@ -100,6 +95,7 @@ func (h *Healer) Heal(ctx context.Context) time.Duration {
 		})
 	}
 	passes.Wait()
+	h.prune()
 	return next
 }
 
@@ -114,7 +110,7 @@ func (h *Healer) sources(ctx context.Context, gh *github.Client, q queue, pools 
 		return found
 	}
 	for _, pool := range pools {
-		if pool.Status.Webhook != nil {
+		if pool.Status.Webhook != nil && pool.Status.Webhook.ID != 0 {
 			found = append(found, github.Source{Scope: q.scope, Hook: pool.Status.Webhook.ID})
 		}
 	}
@@ -140,55 +136,74 @@ func (h *Healer) leadsHere(url string) bool {
 	return h.WebhookURL != "" && (url == here || strings.HasPrefix(url, here+"/"))
 }
 
-// heal one source: ask again for each delivery that never went well, the oldest first.
-func (h *Healer) heal(ctx context.Context, gh *github.Client, source github.Source) error {
-	begun := h.Clock.Now()
+// of gives what is known of a source. One source is healed by one pass at a time.
+func (h *Healer) of(source github.Source) *healing {
 	h.mu.Lock()
-	since := begun.Add(-healBack)
-	if seen := h.seenTo[source].Add(-healOverlap); seen.After(since) {
-		since = seen
+	defer h.mu.Unlock()
+	if h.known == nil {
+		h.known = map[github.Source]*healing{}
 	}
-	h.mu.Unlock()
-	deliveries, err := gh.Deliveries(ctx, source, since, healPages)
+	if h.known[source] == nil {
+		h.known[source] = &healing{}
+	}
+	return h.known[source]
+}
+
+// prune sources that were not looked at for so long that the next look would go back all the way anyway.
+func (h *Healer) prune() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.known, func(_ github.Source, of *healing) bool { return h.Clock.Since(of.seenTo) > healBack })
+}
+
+// heal one source: ask again for each delivery that never went well and is due, the oldest first.
+func (h *Healer) heal(ctx context.Context, gh *github.Client, source github.Source) error {
+	begun, known := h.Clock.Now(), h.of(source)
+	left := known.left
+	known.left = nil
+	err := h.look(ctx, gh, source, known, known.fresh(begun))
+	if err == nil {
+		known.seenTo = begun
+	}
+	for len(left) > 0 && err == nil {
+		err = h.look(ctx, gh, source, known, left[0])
+		if err == nil || fault.Is(err, fault.NotFound, fault.Invalid) {
+			// What GitHub has no place for any more is given up; after other errors it is looked at again.
+			left = left[1:]
+		}
+	}
+	known.left = append(known.left, left...)
 	if err != nil {
 		return err
 	}
-	for _, failed := range missed(deliveries) {
-		err := gh.Redeliver(ctx, source, failed.ID)
+	for _, guid := range known.due(begun) {
+		f := known.failing[guid]
+		err := gh.Redeliver(ctx, source, f.attempt)
 		if fault.Is(err, fault.NotFound, fault.Invalid) {
 			// Too old by now.
+			f.giveUp()
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		f.askedAt(begun, h.Interval)
 		metrics.WebhookRedelivered()
-		log.FromContext(ctx).Info("asked for a failed delivery again", "of", source.String(), "delivery", failed.GUID)
+		log.FromContext(ctx).Info("asked for a failed delivery again", "of", source.String(), "delivery", guid, "time", f.asked)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.seenTo == nil {
-		h.seenTo = map[github.Source]time.Time{}
-	}
-	h.seenTo[source] = begun
 	return nil
 }
 
-// missed are the deliveries of which no attempt went well, the latest attempt of each, the oldest first.
-func missed(latestFirst []github.Delivery) []github.Delivery {
-	attempts, good := map[string]int{}, map[string]bool{}
-	for _, d := range latestFirst {
-		attempts[d.GUID]++
-		good[d.GUID] = good[d.GUID] || d.Good
+// look at a part of a source's deliveries. What is too long for one look is left for the next pass.
+func (h *Healer) look(ctx context.Context, gh *github.Client, source github.Source, known *healing, at part) error {
+	deliveries, cursor, err := gh.Deliveries(ctx, source, at.since, at.cursor, healPages)
+	if err != nil {
+		return err
 	}
-	var failed []github.Delivery
-	told := map[string]bool{}
-	for _, d := range latestFirst {
-		if !good[d.GUID] && attempts[d.GUID] <= healAttempts && !told[d.GUID] {
-			told[d.GUID] = true
-			failed = append(failed, d)
-		}
+	known.note(deliveries, h.Clock.Now())
+	if cursor != "" {
+		known.left = append(known.left, part{cursor, at.since})
+		log.FromContext(ctx).Info("there are more deliveries than a pass looks at: the next one goes on", "of", source.String(), "since", at.since)
 	}
-	slices.Reverse(failed)
-	return failed
+	return nil
 }

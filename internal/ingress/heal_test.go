@@ -155,15 +155,61 @@ func TestAPassThatIsHeldBackGoesOnSoon(t *testing.T) {
 	w.Expect(w.heal()).To(BeNumerically("<=", time.Minute+time.Second))
 }
 
+// I8: at the default interval too, and however long it goes on.
 func TestADeliveryThatGoesOnFailingIsGivenUp(t *testing.T) {
 	w := newHealWorld(t)
 	w.GitHub.AddWebhook(simulated.Repository, w.url+Path, "s")
 	w.queue(1)
-	for range 6 {
-		w.heal()
-		w.Clock.Step(time.Minute)
+	for range 30 * 12 {
+		w.Clock.Step(w.heal())
 	}
 	w.Expect(w.asks()).To(Equal(healAttempts))
+	w.healer = &Healer{Client: w.cluster, GitHub: w.poller.GitHub, Clock: w.Clock, WebhookURL: w.url, Interval: w.healer.Interval}
+	w.heal()
+	w.Expect(w.asks()).To(Equal(healAttempts), "asked anew after a restart")
+}
+
+func TestADeliveryThatGoesOnFailingIsAskedForLessAndLessOften(t *testing.T) {
+	w := newHealWorld(t)
+	w.GitHub.AddWebhook(simulated.Repository, w.url+Path, "s")
+	w.queue(1)
+	var asked []time.Duration
+	begun := w.Clock.Now()
+	for range 12 * 3 {
+		before := w.asks()
+		next := w.heal()
+		if w.asks() > before {
+			asked = append(asked, w.Clock.Since(begun))
+		}
+		w.Clock.Step(next)
+	}
+	w.Expect(asked).To(HaveExactElements(0*time.Minute, 5*time.Minute, 15*time.Minute, 35*time.Minute, 75*time.Minute, 155*time.Minute))
+}
+
+// What a pass has no time for is found by the next.
+func TestFailuresBeyondWhatAPassLooksAtAreFound(t *testing.T) {
+	w := newHealWorld(t)
+	w.GitHub.AddWebhook(simulated.Repository, w.url+Path, "s")
+	w.queue(2)
+	w.status.Store(http.StatusAccepted)
+	w.queue(healPages * 100)
+	w.heal()
+	w.Expect(w.asks()).To(BeZero(), "the failures are not beyond what a pass looks at: the test shows nothing")
+	w.Clock.Step(w.healer.Interval)
+	w.heal()
+	w.Expect(w.asks()).To(Equal(2))
+	w.Expect(w.received.Load()).To(BeNumerically("==", len(w.GitHub.Jobs())))
+}
+
+func TestSourcesThatAreGoneAreForgotten(t *testing.T) {
+	w := newHealWorld(t)
+	w.GitHub.AddWebhook(simulated.Repository, w.url+Path, "s")
+	w.heal()
+	w.Expect(w.healer.known).To(HaveLen(1))
+	w.GitHub.DeleteHook(w.GitHub.Hooks()[0].ID)
+	w.Clock.Step(healBack + time.Second)
+	w.heal()
+	w.Expect(w.healer.known).To(BeEmpty())
 }
 
 func TestWhatWentWellIsLeftAlone(t *testing.T) {
@@ -213,26 +259,34 @@ func TestCredentialsThatMaySeeNoWebhooksDoNoHarm(t *testing.T) {
 	w.Expect(w.asks()).To(BeZero())
 }
 
-// Each delivery that never went well is asked for once a pass, by its latest attempt, the oldest first.
-func TestMissed(t *testing.T) {
+// Each delivery that never went well is asked for by its latest attempt, the oldest first, whatever parts the list comes in.
+func TestWhatIsDue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		guids := []string{"a", "b", "c", "d"}
 		var deliveries []github.Delivery
-		good, attempts, latest := map[string]bool{}, map[string]int{}, map[string]int64{}
-		for i := range rapid.IntRange(0, 30).Draw(t, "deliveries") {
+		good, attempts, latest, first := map[string]bool{}, map[string]int{}, map[string]int64{}, map[string]int{}
+		for i := range rapid.IntRange(0, 40).Draw(t, "deliveries") {
 			d := github.Delivery{ID: int64(1000 - i), GUID: rapid.SampledFrom(guids).Draw(t, "guid"), Good: rapid.Bool().Draw(t, "good")}
-			deliveries = append(deliveries, d)
 			good[d.GUID] = good[d.GUID] || d.Good
 			attempts[d.GUID]++
 			latest[d.GUID] = max(latest[d.GUID], d.ID)
+			first[d.GUID] = i
+			deliveries = append(deliveries, d)
 		}
+		for i := range deliveries {
+			deliveries[i].Again = i != first[deliveries[i].GUID]
+		}
+		known, at := healing{}, rapid.IntRange(0, len(deliveries)).Draw(t, "cut")
+		known.note(deliveries[:at], now)
+		known.note(deliveries[at:], now)
+		known.note(deliveries, now)
 		got := map[string]bool{}
 		last := int64(0)
-		for _, d := range missed(deliveries) {
-			if good[d.GUID] || attempts[d.GUID] > healAttempts || got[d.GUID] || d.ID != latest[d.GUID] || d.ID < last {
-				t.Fatalf("%+v of %+v", d, deliveries)
+		for _, guid := range known.due(now) {
+			if good[guid] || attempts[guid] > healAttempts || got[guid] || known.failing[guid].attempt != latest[guid] || latest[guid] < last {
+				t.Fatalf("%s of %+v", guid, deliveries)
 			}
-			got[d.GUID], last = true, d.ID
+			got[guid], last = true, latest[guid]
 		}
 		for guid := range attempts {
 			if !good[guid] && attempts[guid] <= healAttempts && !got[guid] {
