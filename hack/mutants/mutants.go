@@ -35,7 +35,7 @@ var mutants = []mutant{
 	},
 	{
 		"I2", "the poll finds what no webhook told", "internal/ingress/poller.go",
-		"failures = append(failures, p.record(ctx, origin, job))", "_ = origin", e2e, "TestB05",
+		"failures = append(failures, p.record(ctx, q, job))", "_ = q", e2e, "TestB05",
 	},
 	{
 		"I2", "a runner that takes no job does not keep the job waiting", "controllers/runnerpool/plan.go",
@@ -123,7 +123,16 @@ var mutants = []mutant{
 	},
 	{
 		"I7", "a signature moves only pools that trust it", "internal/ingress/record.go",
-		"	case !trust(pool):", "	case false:", ingress, "TestB61",
+		"	case pool == nil, !trust(pool), slices", "	case pool == nil, slices", ingress, "TestB61",
+	},
+	{
+		"I7", "a poll moves only pools that ask with the same credentials", "internal/ingress/poller.go",
+		"p.Recorder.Record(ctx, origin, job, q.trust)", "p.Recorder.Record(ctx, origin, job, func(*v1alpha1.RunnerPool) bool { return true })",
+		ingress, "TestI7_APollMovesOnly",
+	},
+	{
+		"I7", "what one namespace stores hides nothing from another", "internal/ingress/record.go",
+		"pool == nil || trust(pool) {", "pool == nil || trust(pool) || true {", ingress, "TestI7_WhatAnotherNamespace",
 	},
 	{
 		"I7", "a job from a fork has no runner made", "api/v1alpha1/admission.go",

@@ -114,4 +114,8 @@ func TestObjectNamesOfTwoServersDiffer(t *testing.T) {
 	if a != "job-1" || b == a || c == a || b == c {
 		t.Errorf("%s %s %s", a, b, c)
 	}
+	// 32 bits of a host are soon met by another that is looked for: at least 64 have to be in the name.
+	if digits := len(b) - len("job--1"); digits < 16 {
+		t.Errorf("%s tells %d hexadecimal digits of its host", b, digits)
+	}
 }

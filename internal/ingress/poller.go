@@ -165,7 +165,7 @@ func (p *Poller) poll(ctx context.Context, q queue, pools []v1alpha1.RunnerPool)
 	repositories, err := p.repositories(ctx, gh, q, pools, open)
 	failures := []error{err}
 	for _, repository := range repositories {
-		err := p.pollRepository(ctx, gh, q.origin(repository), repository, open[strings.ToLower(repository)])
+		err := p.pollRepository(ctx, gh, q, repository, open[strings.ToLower(repository)])
 		if fault.Is(err, fault.Throttled, fault.Held, fault.Unauthorized) {
 			return err
 		}
@@ -174,14 +174,14 @@ func (p *Poller) poll(ctx context.Context, q queue, pools []v1alpha1.RunnerPool)
 	return errors.Join(failures...)
 }
 
-func (p *Poller) pollRepository(ctx context.Context, gh *github.Client, origin Origin, repository string, open []*v1alpha1.WorkflowJob) error {
+func (p *Poller) pollRepository(ctx context.Context, gh *github.Client, q queue, repository string, open []*v1alpha1.WorkflowJob) error {
 	owner, name, _ := strings.Cut(repository, "/")
 	active, err := gh.ActiveJobs(ctx, owner, name)
 	listed := make(map[int64]bool, len(active))
 	failures := []error{err}
 	for _, job := range active {
 		listed[job.ID] = true
-		failures = append(failures, p.record(ctx, origin, job))
+		failures = append(failures, p.record(ctx, q, job))
 	}
 	if err != nil {
 		// What the list lacks may only not have been listed.
@@ -195,14 +195,17 @@ func (p *Poller) pollRepository(ctx context.Context, gh *github.Client, origin O
 	return errors.Join(failures...)
 }
 
-// record a listed job. One that was never seen and is over or has no runner to wait for is no news.
-func (p *Poller) record(ctx context.Context, origin Origin, job github.Job) error {
+// record a listed job. One that was never seen and is over or has no runner to wait for is no news. What a server tells moves
+// only the pools that ask it with the same credentials: others may not even mean that server, since a Secret can lead there
+// through a proxy (I7). Each pool is polled for with its own.
+func (p *Poller) record(ctx context.Context, q queue, job github.Job) error {
+	origin := q.origin(job.Repository)
 	if job.State == v1alpha1.JobCompleted {
-		known, err := p.Recorder.knows(ctx, origin, job.ID)
+		known, err := p.Recorder.knows(ctx, q.namespace, origin, job.ID)
 		if err != nil || !known {
 			return err
 		}
 	}
-	_, _, err := p.Recorder.Record(ctx, origin, job, TrustAll)
+	_, _, err := p.Recorder.Record(ctx, origin, job, q.trust)
 	return err
 }

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,4 +128,80 @@ func TestB52_AFullLaneLeavesThePollForLater(t *testing.T) {
 	w.Expect(w.poll(0)).To(BeZero())
 	w.lanes.Leave(lane)
 	w.Expect(w.poll(0)).To(Equal(1))
+}
+
+// I7: what a server tells one pool moves no other that asks another way: with another Secret a server may be another's.
+func TestI7_APollMovesOnlyPoolsThatAskTheSameServerWithTheSameSecret(t *testing.T) {
+	for name, test := range map[string]struct {
+		namespace string
+		change    func(*v1alpha1.GitHub)
+		stored    int
+	}{
+		"the same":          {simulated.Namespace, func(*v1alpha1.GitHub) {}, 1},
+		"another namespace": {"victim", func(*v1alpha1.GitHub) {}, 0},
+		"another Secret":    {simulated.Namespace, func(g *v1alpha1.GitHub) { g.SecretName = "absent" }, 0},
+		"another server": {simulated.Namespace, func(g *v1alpha1.GitHub) {
+			g.URL = strings.Replace(g.URL, "http://", "https://", 1)
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newPollerWorld(t)
+			w.addPool(test.namespace, "q", "gpu", test.change)
+			w.GitHub.AddQueuedJob(simulated.Repository, "build", []string{"gpu"})
+			w.pollAs("p")
+			w.Expect(w.jobs()).To(HaveLen(test.stored))
+		})
+	}
+}
+
+func TestI7_APollDoesNotEndTheJobsOfAnotherNamespace(t *testing.T) {
+	w := newPollerWorld(t)
+	w.addPool("victim", "v", "gpu", func(*v1alpha1.GitHub) {})
+	id := w.GitHub.AddQueuedJob(simulated.Repository, "build", []string{"gpu"})
+	w.store("victim", "v", id, "gpu")
+	w.Expect(w.GitHub.TakeJob(id, w.GitHub.AddForeignRunner(simulated.Repository, "elsewhere", "gpu"))).To(Succeed())
+	w.pollAs("p")
+	w.Expect(w.jobs()).To(HaveLen(1))
+	w.Expect(w.jobs()[0].Status.State).To(Equal(v1alpha1.JobQueued))
+}
+
+// A job that another namespace's pool was told of, by whatever server, does not hide the one of the same ID.
+func TestI7_WhatAnotherNamespaceHasStoredHidesNoJob(t *testing.T) {
+	w := newPollerWorld(t)
+	w.addPool("a-tenant", "t", "gpu", func(*v1alpha1.GitHub) {})
+	id := w.GitHub.AddQueuedJob(simulated.Repository, "build", []string{"modal"})
+	w.store("a-tenant", "t", id, "gpu")
+	w.pollAs("p")
+	w.Expect(w.jobs()).To(ContainElement(HaveField("ObjectMeta.Namespace", simulated.Namespace)))
+}
+
+func (w *pollerWorld) addPool(namespace, name string, label v1alpha1.RunnerLabel, change func(*v1alpha1.GitHub)) {
+	w.t.Helper()
+	pool := &v1alpha1.RunnerPool{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(name)},
+		Spec: v1alpha1.RunnerPoolSpec{
+			Scope: v1alpha1.Scope{Repository: simulated.Repository}, Labels: []v1alpha1.RunnerLabel{label}, MaxConcurrency: 1,
+			RunnerTemplate: v1alpha1.RunnerTemplate{GitHub: v1alpha1.GitHub{URL: w.GitHub.URL(), SecretName: "github"}},
+		},
+	}
+	change(&pool.Spec.GitHub)
+	w.Expect(w.cluster.Create(w.t.Context(), pool)).To(Succeed())
+}
+
+// store a queued job of a pool.
+func (w *pollerWorld) store(namespace, pool string, id int64, label string) {
+	w.t.Helper()
+	w.Expect(w.cluster.Create(w.t.Context(), &v1alpha1.WorkflowJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: objectName(w.GitHub.URL(), id), Labels: map[string]string{v1alpha1.PoolLabel: pool}},
+		Spec:       v1alpha1.WorkflowJobSpec{PoolName: pool, ID: id, Repository: simulated.Repository, Labels: []string{label}},
+		Status:     v1alpha1.WorkflowJobStatus{State: v1alpha1.JobQueued},
+	})).To(Succeed())
+}
+
+// pollAs one pool alone.
+func (w *pollerWorld) pollAs(name string) {
+	w.t.Helper()
+	var pool v1alpha1.RunnerPool
+	w.Expect(w.cluster.Get(w.t.Context(), types.NamespacedName{Namespace: simulated.Namespace, Name: name}, &pool)).To(Succeed())
+	w.Expect(w.poller.poll(w.t.Context(), queueOf(&pool), []v1alpha1.RunnerPool{pool})).To(Succeed())
 }

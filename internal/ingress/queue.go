@@ -38,6 +38,12 @@ func queueOf(pool *v1alpha1.RunnerPool) queue {
 // lane of the credential that a queue is polled with.
 func (q queue) lane() string { return q.namespace + "/" + q.secret }
 
+// trust says whether what is polled moves a pool: one that asks the same server with the same credentials.
+func (q queue) trust(pool *v1alpha1.RunnerPool) bool {
+	of := queueOf(pool)
+	return of.namespace == q.namespace && of.secret == q.secret && of.scope.Server == q.scope.Server
+}
+
 // origin of the jobs in a repository of the queue.
 func (q queue) origin(repository string) Origin {
 	owner, _, _ := strings.Cut(repository, "/")

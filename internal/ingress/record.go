@@ -4,8 +4,9 @@ package ingress
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
-	"hash/fnv"
+	"slices"
 	"strconv"
 	"time"
 
@@ -73,9 +74,6 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 // Trust says which pools a sighting may move.
 type Trust func(*v1alpha1.RunnerPool) bool
 
-// TrustAll is for what GitHub's API tells.
-func TrustAll(*v1alpha1.RunnerPool) bool { return true }
-
 // Record a sighting of a job. When it returns without an error, the API server has stored it. A job that its pool refuses
 // to serve is stored too, and the refusal given.
 func (r *Recorder) Record(ctx context.Context, origin Origin, seen github.Job, trust Trust) (Outcome, *v1alpha1.JobProblem, error) {
@@ -88,25 +86,31 @@ func (r *Recorder) Record(ctx context.Context, origin Origin, seen github.Job, t
 	if err := r.List(ctx, &pools, client.UnsafeDisableDeepCopy); err != nil {
 		return "", nil, fmt.Errorf("listing pools: %w", err)
 	}
-	if len(known.Items) > 0 {
-		job := &known.Items[0]
-		pool := poolOf(pools.Items, job)
-		if pool != nil && !trust(pool) {
-			return Untrusted, nil, nil
-		}
+	if job := trusted(known.Items, pools.Items, trust); job != nil {
 		outcome, err := r.update(ctx, job, seen)
-		return outcome, refusal(pool, job), err
+		return outcome, refusal(poolOf(pools.Items, job), job), err
 	}
 	pool := choose(pools.Items, origin, seen)
 	switch {
-	case pool == nil:
+	case pool == nil && len(known.Items) == 0:
 		return NoPool, nil, nil
-	case !trust(pool):
+	case pool == nil, !trust(pool), slices.ContainsFunc(known.Items, func(j v1alpha1.WorkflowJob) bool { return j.Namespace == pool.Namespace }):
 		return Untrusted, nil, nil
 	}
 	job := jobFor(pool, name, seen)
 	outcome, err := r.create(ctx, pool, job, seen)
 	return outcome, refusal(pool, job), err
+}
+
+// trusted is the stored job that the sighting may move, nil when there is none. What another namespace has stored under the
+// same name hides nothing: its pools may be told by another server, through a proxy of its own.
+func trusted(known []v1alpha1.WorkflowJob, pools []v1alpha1.RunnerPool, trust Trust) *v1alpha1.WorkflowJob {
+	for i := range known {
+		if pool := poolOf(pools, &known[i]); pool == nil || trust(pool) {
+			return &known[i]
+		}
+	}
+	return nil
 }
 
 func poolOf(pools []v1alpha1.RunnerPool, job *v1alpha1.WorkflowJob) *v1alpha1.RunnerPool {
@@ -158,12 +162,17 @@ func (r *Recorder) create(ctx context.Context, pool *v1alpha1.RunnerPool, job *v
 
 // update the stored job. A conflict means that the cache is behind: the job is read from the API server then.
 func (r *Recorder) update(ctx context.Context, job *v1alpha1.WorkflowJob, seen github.Job) (Outcome, error) {
-	outcome, fresh := Unchanged, job.ResourceVersion != ""
+	outcome, fresh, of := Unchanged, job.ResourceVersion != "", job.Spec.PoolName
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		if !fresh {
 			if err := r.Live.Get(ctx, client.ObjectKeyFromObject(job), job); err != nil {
 				return err
 			}
+		}
+		if job.Spec.PoolName != of {
+			// It was stored for another pool at the same moment, whose trust was not looked at.
+			outcome = Untrusted
+			return nil
 		}
 		fresh = false
 		before := job.Status
@@ -212,15 +221,17 @@ func objectName(server string, id int64) string {
 	if host == "github.com" {
 		return "job-" + strconv.FormatInt(id, 10)
 	}
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(host))
-	return fmt.Sprintf("job-%08x-%d", h.Sum32(), id)
+	sum := sha256.Sum256([]byte(host))
+	return fmt.Sprintf("job-%x-%d", sum[:hostBytes], id)
 }
 
-// knows says whether a job is stored.
-func (r *Recorder) knows(ctx context.Context, origin Origin, id int64) (bool, error) {
+// hostBytes of a host's digest are in the names of its jobs: too many for another host to be found that has them too.
+const hostBytes = 10
+
+// knows says whether a job is stored in a namespace.
+func (r *Recorder) knows(ctx context.Context, namespace string, origin Origin, id int64) (bool, error) {
 	var known v1alpha1.WorkflowJobList
-	err := r.List(ctx, &known, client.MatchingFields{jobIndex: objectName(origin.Server, id)}, client.UnsafeDisableDeepCopy)
+	err := r.List(ctx, &known, client.InNamespace(namespace), client.MatchingFields{jobIndex: objectName(origin.Server, id)}, client.UnsafeDisableDeepCopy)
 	return len(known.Items) > 0, err
 }
 
