@@ -75,6 +75,14 @@ func TestAPoolCreatesItsWebhookOnce(t *testing.T) {
 	}
 }
 
+// A Secret that is made from a file ends with a line break. GitHub signs with all that it is given.
+func TestGitHubGetsTheSecretThatDeliveriesAreCheckedWith(t *testing.T) {
+	w := newHookWorld(t)
+	w.hookSecret("first\n")
+	w.reconcile()
+	w.expectHook("first")
+}
+
 // written is how often something was written below a path that ends so or has one more segment.
 func (w *world) written(path string) int {
 	count := 0
@@ -206,7 +214,8 @@ func TestWhatAWebhookLacksIsTold(t *testing.T) {
 		"its Secret": {func(w *world) {
 			w.change(func(s *v1alpha1.RunnerPoolSpec) { s.Webhook.SecretName = "none" })
 		}, v1alpha1.ReasonSecretNotFound, "ci/none"},
-		"a key in its Secret": {func(w *world) { w.hookSecret("") }, v1alpha1.ReasonSecretInvalid, "webhook_secret"},
+		"a key in its Secret":  {func(w *world) { w.hookSecret("") }, v1alpha1.ReasonSecretInvalid, "webhook_secret"},
+		"a value for that key": {func(w *world) { w.hookSecret(" \n") }, v1alpha1.ReasonSecretInvalid, "webhook_secret"},
 		"the permission": {func(w *world) {
 			w.fine(map[string]string{"administration": "write", "actions": "read"}, simulated.Repository)
 		}, v1alpha1.ReasonForbidden, "repository_hooks (read)"},

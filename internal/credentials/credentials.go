@@ -3,6 +3,7 @@
 package credentials
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -69,7 +70,8 @@ func NewStore(reader client.Reader, clock clock.PassiveClock, ttl time.Duration)
 	return &Store{reader: reader, clock: clock, ttl: ttl, entries: map[types.NamespacedName]entry{}}
 }
 
-// Get the values of a Secret. Errors are classified as SecretMissing, or Transient when the API server does not answer.
+// Get the values of a Secret, without the white space around them: a Secret that is made from a file ends with a line break,
+// which is part of no credential. Errors are classified as SecretMissing, or Transient when the API server does not answer.
 func (s *Store) Get(ctx context.Context, namespace, name string) (map[string]Redacted, error) {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	s.mu.Lock()
@@ -103,7 +105,7 @@ func (s *Store) read(ctx context.Context, key types.NamespacedName) (map[string]
 	}
 	data := make(map[string]Redacted, len(secret.Data))
 	for k, v := range secret.Data {
-		data[k] = Redacted(v)
+		data[k] = Redacted(bytes.TrimSpace(v))
 	}
 	return data, nil
 }

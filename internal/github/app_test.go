@@ -62,6 +62,19 @@ func newAppWorld(t *testing.T) *secretWorld {
 	return newSecretWorld(t, map[string]string{KeyAppID: "7", KeyPrivateKey: string(text)})
 }
 
+// A Secret that is made from files has line breaks at the ends of its values.
+func TestWhiteSpaceAroundCredentialsIsNoPartOfThem(t *testing.T) {
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	for name, data := range map[string]map[string]string{
+		"a token": {KeyToken: "token\n"},
+		"an App":  {KeyAppID: "7\n", KeyInstallationID: " 70\n", KeyPrivateKey: "\n" + text + "\n"},
+	} {
+		if err := newSecretWorld(t, data).list(t.Context(), ofWidgets, ""); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 var (
 	ofWidgets = v1alpha1.Scope{Repository: "octo/widgets"}
 	ofOcto    = v1alpha1.Scope{Organization: "octo"}

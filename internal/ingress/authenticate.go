@@ -74,7 +74,7 @@ func (w *Webhook) secretsFor(req *http.Request) ([][]byte, Trust, error) {
 	}
 	var secrets [][]byte
 	for _, k := range []string{KeyWebhookSecret, KeyPreviousWebhookSecret} {
-		if secret := strings.TrimSpace(data[k].Reveal()); secret != "" {
+		if secret := data[k].Reveal(); secret != "" {
 			secrets = append(secrets, []byte(secret))
 		}
 	}

@@ -232,6 +232,15 @@ func TestB63_TwoSecretsAreValidDuringARotation(t *testing.T) {
 	}
 }
 
+func TestWhiteSpaceAroundASecretIsNoPartOfIt(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "own", "hook"), webhookSecretObject("ci", "hook", "new\n", " old "))
+	for secret, want := range map[string]int{"new": 202, "old": 202, "new\n": 401, "": 401} {
+		if code, text := r.deliver("/webhook/ci/own", queuedEvent, secret); code != want {
+			t.Errorf("%q: answered %d %s", secret, code, text)
+		}
+	}
+}
+
 func TestAJobThatIsRefusedIsStoredAndTheAnswerSaysWhy(t *testing.T) {
 	r := newReceiver(t, repositoryPool("ci", "p", ""))
 	public := strings.Replace(queuedEvent, `"private":true`, `"private":false`, 1)
