@@ -229,11 +229,19 @@ type Circuit struct {
 
 // WebhookStatus is the webhook that a pool manages.
 type WebhookStatus struct {
-	// ID of the webhook at GitHub.
+	// ID of the webhook at GitHub; 0 from before it is created until its ID is known.
 	ID int64 `json:"id"`
 
 	// URL that it delivers to.
 	URL string `json:"url"`
+
+	// Server that it is at.
+	// +optional
+	Server string `json:"server,omitempty"`
+
+	// Adopted says that the pool found the webhook and did not create it: it is left at GitHub when the pool is deleted.
+	// +optional
+	Adopted bool `json:"adopted,omitempty"`
 }
 
 // RunnerPool serves the queued jobs of a repository, organization or enterprise that ask for its labels, each on a fresh

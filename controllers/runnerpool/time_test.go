@@ -76,6 +76,10 @@ func (w *world) reconcile() {
 		var err error
 		w.result, err = w.reconciler.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
 		w.Expect(err).NotTo(HaveOccurred())
+		if w.result.RequeueAfter == time.Millisecond {
+			// It goes on at once with what it has stored.
+			continue
+		}
 		if !w.busy() {
 			select {
 			case <-w.reconciler.wake:

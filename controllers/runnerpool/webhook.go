@@ -23,6 +23,9 @@ const (
 	removeHookTimeout = 10 * time.Second
 	// leaveHookAfter is how long a pool that is being deleted waits for its webhook to be removed.
 	leaveHookAfter = 10 * time.Minute
+	// rereadSecret is how often the Secret of a managed webhook is read: a new one is set at GitHub then, since deliveries
+	// with the one before may soon not be accepted any more. It costs no call to GitHub.
+	rereadSecret = 15 * time.Second
 )
 
 // hookAccess is what the check of a webhook is about. The secret is compared by its digest, which is kept in memory alone.
@@ -39,12 +42,17 @@ func managed(pool *v1alpha1.RunnerPool) bool {
 // ensureWebhook sees that the webhook which the pool manages is there and as it should be, and says when to look again. One
 // that is not to be managed any more is removed.
 func (r *Reconciler) ensureWebhook(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, gh *github.Client, err error) time.Time {
+	now := r.Clock.Now()
 	if !managed(pool) {
-		if gone, err := r.removeWebhook(ctx, pool); !gone {
-			return r.Clock.Now().Add(fault.RetryAfter(err, r.Clock.Now(), recheckBad))
+		gone, err := r.removeWebhook(ctx, pool)
+		switch {
+		case gone:
+			meta.RemoveStatusCondition(&pool.Status.Conditions, v1alpha1.ConditionWebhookReady)
+			return time.Time{}
+		case err != nil:
+			setCondition(pool, v1alpha1.ConditionWebhookReady, false, reasons[fault.ClassOf(err)], "it is not managed any more, and not removed yet: "+err.Error())
 		}
-		meta.RemoveStatusCondition(&pool.Status.Conditions, v1alpha1.ConditionWebhookReady)
-		return time.Time{}
+		return now.Add(fault.RetryAfter(err, now, recheckBad))
 	}
 	url := r.hookURL(pool)
 	if url == "" {
@@ -56,21 +64,53 @@ func (r *Reconciler) ensureWebhook(ctx context.Context, pool *v1alpha1.RunnerPoo
 	if err == nil {
 		err = secretErr
 	}
-	scope := github.ScopeOf(pool.Spec.GitHub.URL, pool.Spec.Scope)
+	key, scope := client.ObjectKeyFromObject(pool), github.ScopeOf(pool.Spec.GitHub.URL, pool.Spec.Scope)
 	of := hookAccess{gh, url, sha256.Sum256([]byte(secret.Reveal()))}
-	last := r.checks.get(client.ObjectKeyFromObject(pool), v1alpha1.ConditionWebhookReady)
-	wish := github.HookWish{URL: url, Secret: secret, SecretSet: last.of == of && last.found != nil}
-	if pool.Status.Webhook != nil {
-		wish.ID = pool.Status.Webhook.ID
+	last := r.checks.get(key, v1alpha1.ConditionWebhookReady)
+	known, _ := last.found.(github.EnsuredHook)
+	wish := github.HookWish{URL: url, Secret: secret, SecretSet: last.of == of && known.ID != 0}
+	if made := r.madeAt(pool, scope.Server); made != nil && made.ID != 0 {
+		wish.ID = made.ID
+	} else if made != nil {
+		wish.Intended = made.URL
 	}
 	again := r.checkOne(ctx, pool, runners, checking{
 		kind: v1alpha1.ConditionWebhookReady, of: of, err: err, well: "GitHub delivers to " + url,
 		access: func(ctx context.Context) (any, error) { return gh.EnsureHook(ctx, scope, wish) },
 	})
-	if id, ok := r.checks.get(client.ObjectKeyFromObject(pool), v1alpha1.ConditionWebhookReady).found.(int64); ok {
-		pool.Status.Webhook = &v1alpha1.WebhookStatus{ID: id, URL: url}
+	found, ok := r.checks.get(key, v1alpha1.ConditionWebhookReady).found.(github.EnsuredHook)
+	if !ok {
+		return earlier(again, now.Add(rereadSecret))
 	}
-	return again
+	// What another pool has left to this one is its own from then on.
+	adopted := found.Adopted && found.ID != wish.ID
+	pool.Status.Webhook = &v1alpha1.WebhookStatus{ID: found.ID, URL: url, Server: scope.Server, Adopted: adopted}
+	if found.ID == 0 {
+		if meta.IsStatusConditionTrue(pool.Status.Conditions, v1alpha1.ConditionWebhookReady) {
+			setCondition(pool, v1alpha1.ConditionWebhookReady, false, v1alpha1.ReasonChecking, "being created")
+		}
+		if wish.Intended != url {
+			// It is created once the status that says so is stored: then one that was made is never taken for another's.
+			r.checks.doubt(key, v1alpha1.ConditionWebhookReady)
+			return now
+		}
+	}
+	return earlier(again, now.Add(rereadSecret))
+}
+
+// madeAt gives the webhook that the pool has made at a server, or was about to make; nil when there is none. One that it made
+// at another server is out of reach, and its ID may be another's here.
+func (r *Reconciler) madeAt(pool *v1alpha1.RunnerPool, server string) *v1alpha1.WebhookStatus {
+	made := pool.Status.Webhook
+	switch {
+	case made == nil || made.Adopted:
+		return nil
+	case made.Server != server:
+		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, "WebhookLeft", "Check", "the webhook that delivers to %s is left at %s, remove it there", made.URL, made.Server)
+		pool.Status.Webhook = nil
+		return nil
+	}
+	return made
 }
 
 // hookURL that GitHub delivers to, empty when it is not known.
@@ -99,33 +139,55 @@ func (r *Reconciler) hookSecret(ctx context.Context, pool *v1alpha1.RunnerPool) 
 	return data[ingress.KeyWebhookSecret], nil
 }
 
-// removeWebhook that the pool has made, and say whether it is gone.
+// removeWebhook that the pool has made, and say whether it is gone. One that the pool has found is left.
 func (r *Reconciler) removeWebhook(ctx context.Context, pool *v1alpha1.RunnerPool) (bool, error) {
-	last := r.checks.get(client.ObjectKeyFromObject(pool), v1alpha1.ConditionWebhookReady)
+	key, place := client.ObjectKeyFromObject(pool), observe.PlaceOf(pool.Namespace, pool.Spec.Scope, &pool.Spec.RunnerTemplate)
+	last := r.checks.get(key, v1alpha1.ConditionWebhookReady)
 	if last.running {
 		// It may be about to be made: its end wakes the pool.
 		return false, nil
 	}
-	if id, ok := last.found.(int64); ok && pool.Status.Webhook == nil {
-		pool.Status.Webhook = &v1alpha1.WebhookStatus{ID: id}
+	made := r.madeAt(pool, place.Scope.Server)
+	if found, ok := last.found.(github.EnsuredHook); ok && !found.Adopted && made != nil && made.ID == 0 {
+		made.ID = found.ID
 	}
-	made := pool.Status.Webhook
-	if made == nil {
-		return true, nil
-	}
-	ctx, cancel := context.WithTimeout(credentials.WithLast(ctx), removeHookTimeout)
-	defer cancel()
-	place := observe.PlaceOf(pool.Namespace, pool.Spec.Scope, &pool.Spec.RunnerTemplate)
-	gh, err := r.GitHubAt(ctx, place)
-	if err == nil {
-		err = fault.IgnoreNotFound(gh.DeleteHook(ctx, place.Scope, made.ID))
-	}
-	if err != nil {
-		return false, err
+	if made != nil {
+		if err := r.deleteHook(ctx, pool, place, made); err != nil {
+			return false, err
+		}
 	}
 	pool.Status.Webhook = nil
-	r.checks.set(client.ObjectKeyFromObject(pool), v1alpha1.ConditionWebhookReady, check{})
+	r.checks.set(key, v1alpha1.ConditionWebhookReady, check{})
 	return true, nil
+}
+
+// deleteHook that the pool has made, unless another pool has it too: then it is that pool's from now on.
+func (r *Reconciler) deleteHook(ctx context.Context, pool *v1alpha1.RunnerPool, place observe.Place, made *v1alpha1.WebhookStatus) error {
+	ctx, cancel := context.WithTimeout(credentials.WithLast(ctx), removeHookTimeout)
+	defer cancel()
+	gh, err := r.GitHubAt(ctx, place)
+	if err == nil && made.ID == 0 {
+		// The answer to its creation was lost.
+		made.ID, err = gh.FindHook(ctx, place.Scope, made.URL)
+	}
+	if err != nil {
+		return fault.IgnoreNotFound(err)
+	}
+	var pools v1alpha1.RunnerPoolList
+	if err := r.List(ctx, &pools); err != nil {
+		return fmt.Errorf("looking for who else has the webhook: %w", err)
+	}
+	for i := range pools.Items {
+		heir := &pools.Items[i]
+		has := heir.Status.Webhook
+		if client.ObjectKeyFromObject(heir) == client.ObjectKeyFromObject(pool) || !heir.DeletionTimestamp.IsZero() || has == nil || has.ID != made.ID || has.Server != made.Server {
+			continue
+		}
+		stored := heir.DeepCopy()
+		has.Adopted = false
+		return r.Status().Patch(ctx, heir, client.MergeFrom(stored))
+	}
+	return fault.IgnoreNotFound(gh.DeleteHook(ctx, place.Scope, made.ID))
 }
 
 // endWebhook of a pool that is being deleted, and say whether the pool may go: also when its webhook cannot be removed, after
@@ -137,7 +199,7 @@ func (r *Reconciler) endWebhook(ctx context.Context, pool *v1alpha1.RunnerPool) 
 	}
 	made, late := pool.Status.Webhook, r.Clock.Since(pool.DeletionTimestamp.Time) > leaveHookAfter && !fault.Is(err, fault.Held)
 	if fault.Is(err, fault.SecretMissing, fault.SecretInvalid) || late || pool.Annotations[v1alpha1.ForceDelete] == "true" {
-		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, "WebhookLeft", "Delete", "webhook %d is left at GitHub, remove it there: %s", made.ID, err)
+		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, "WebhookLeft", "Delete", "the webhook that delivers to %s is left at GitHub, remove it there: %s", made.URL, err)
 		return true
 	}
 	setCondition(pool, v1alpha1.ConditionReady, false, v1alpha1.ReasonDeleting, "waiting for the webhook to be removed: "+err.Error())

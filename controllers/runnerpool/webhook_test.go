@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 	"github.com/modalrunner/modal-runner-controller/test/simulated"
 )
@@ -56,7 +57,7 @@ func (w *world) expectHook(secret string) githubsim.Hook {
 	w.Expect(h.ContentType).To(Equal("json"))
 	w.Expect(h.Active).To(BeTrue())
 	w.Expect(w.reason(v1alpha1.ConditionWebhookReady)).To(Equal(v1alpha1.ReasonReady), w.message(v1alpha1.ConditionWebhookReady))
-	w.Expect(w.pool().Status.Webhook).To(Equal(&v1alpha1.WebhookStatus{ID: h.ID, URL: hookURL}))
+	w.Expect(w.pool().Status.Webhook).To(Equal(&v1alpha1.WebhookStatus{ID: h.ID, URL: hookURL, Server: w.GitHub.URL()}))
 	return h
 }
 
@@ -131,7 +132,7 @@ func TestAPoolRepairsItsWebhook(t *testing.T) {
 func (w *world) forgetHook() {
 	w.t.Helper()
 	pool := w.pool()
-	pool.Status.Webhook = nil
+	pool.Status.Webhook.ID = 0
 	w.Expect(w.cluster.Status().Update(w.t.Context(), pool)).To(Succeed())
 	w.reconciler.checks.forget(w.key)
 }
@@ -162,7 +163,7 @@ func TestAWebhookThatIsJustBeingMadeIsRemovedWithItsPool(t *testing.T) {
 	w.reconcile()
 	id := w.GitHub.Hooks()[0].ID
 	pool := w.pool()
-	pool.Status.Webhook = nil
+	pool.Status.Webhook.ID = 0
 	w.Expect(w.cluster.Status().Update(t.Context(), pool)).To(Succeed())
 	made := w.reconciler.checks.get(w.key, v1alpha1.ConditionWebhookReady)
 	w.reconciler.checks.set(w.key, v1alpha1.ConditionWebhookReady, check{of: made.of, running: true})
@@ -170,7 +171,7 @@ func TestAWebhookThatIsJustBeingMadeIsRemovedWithItsPool(t *testing.T) {
 	_, err := w.reconciler.Reconcile(t.Context(), ctrl.Request{NamespacedName: w.key})
 	w.Expect(err).NotTo(HaveOccurred())
 	w.pool()
-	w.reconciler.checks.set(w.key, v1alpha1.ConditionWebhookReady, check{of: made.of, found: id, at: w.Clock.Now()})
+	w.reconciler.checks.set(w.key, v1alpha1.ConditionWebhookReady, check{of: made.of, found: github.EnsuredHook{ID: id}, at: w.Clock.Now()})
 	w.reconcile()
 	w.Expect(w.GitHub.Hooks()).To(BeEmpty())
 	w.Expect(apierrors.IsNotFound(w.cluster.Get(t.Context(), w.key, &v1alpha1.RunnerPool{}))).To(BeTrue())
@@ -232,18 +233,4 @@ func TestWhatAWebhookLacksIsTold(t *testing.T) {
 			w.Expect(w.reason(v1alpha1.ConditionGitHubReady)).To(Equal(v1alpha1.ReasonReady), "jobs are found without a webhook")
 		})
 	}
-}
-
-// B50: a condition shows that GitHub limits the credentials, and goes when it does not any more.
-func TestB50_LimitsShowInACondition(t *testing.T) {
-	w := newWorld(t)
-	w.reconcile()
-	w.Expect(w.reason(v1alpha1.ConditionRateLimited)).To(Equal(v1alpha1.ReasonBudgetSufficient))
-	w.GitHub.Inject(githubsim.Fault{Times: 1, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"120"}}})
-	w.pass(recheckGood)
-	w.Expect(w.reason(v1alpha1.ConditionRateLimited)).To(Equal(v1alpha1.ReasonThrottled))
-	w.Expect(w.result.RequeueAfter).To(BeNumerically("<=", 2*time.Minute))
-	w.pass(2*time.Minute + time.Second)
-	w.Expect(w.reason(v1alpha1.ConditionRateLimited)).To(Equal(v1alpha1.ReasonBudgetSufficient))
-	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonReady))
 }

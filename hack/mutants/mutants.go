@@ -62,6 +62,14 @@ var mutants = []mutant{
 		"return h.WebhookURL != \"\" && (url == here || strings.HasPrefix(url, here+\"/\"))", "return url != here+\"x\"+strings.ToUpper(here)", ingress, "TestTheDeliveriesOfOthers",
 	},
 	{
+		"I3", "a webhook that was not made here is not removed", "controllers/runnerpool/webhook.go",
+		"case made == nil || made.Adopted:", "case made == nil:", runnerpool, "TestAWebhookThatWasThereBefore",
+	},
+	{
+		"I5", "that a webhook is about to be created is stored before", "internal/github/hooks.go",
+		"case at < 0 && wish.Intended == wish.URL:", `case at < 0 && wish.Intended != "x":`, runnerpool, "TestThatAWebhookIsAboutToBeCreated",
+	},
+	{
 		"I3", "a Runner has its finalizer from the start", "controllers/runnerpool/runners.go",
 		"Finalizers: []string{v1alpha1.RunnerFinalizer},", "", e2e, "TestB30",
 	},

@@ -42,18 +42,25 @@ type HookWish struct {
 	Secret credentials.Redacted
 	// SecretSet says that GitHub has this secret already: it never tells the one that it has.
 	SecretSet bool
+	// Intended is the URL with which one may have been created, whose ID is not known; empty when none can have been. One is
+	// created only where it is URL: whoever wishes has to have stored before that it is.
+	Intended string
 }
 
-// EnsureHook creates or repairs a webhook, and gives its ID. A webhook with the same URL is taken for it, so that the answer
-// to a creation may be lost.
-func (c *Client) EnsureHook(ctx context.Context, scope Scope, wish HookWish) (int64, error) {
+// EnsuredHook is what there is of the webhook that was wished for.
+type EnsuredHook struct {
+	// ID of the webhook, 0 when there is none and it was not intended yet to create one.
+	ID int64
+	// Adopted says that it has the URL and was not made for the wish.
+	Adopted bool
+}
+
+// EnsureHook creates or repairs a webhook. One that was made for the wish is known by its ID, or by the URL with which it was
+// intended, so that the answer to a creation may be lost.
+func (c *Client) EnsureHook(ctx context.Context, scope Scope, wish HookWish) (EnsuredHook, error) {
 	hooks, err := c.Hooks(ctx, scope)
 	if err != nil {
-		return 0, err
-	}
-	at := slices.IndexFunc(hooks, func(h Hook) bool { return h.ID == wish.ID })
-	if at < 0 {
-		at = slices.IndexFunc(hooks, func(h Hook) bool { return h.URL == wish.URL })
+		return EnsuredHook{}, err
 	}
 	wanted := &gh.Hook{
 		Events: []string{jobEvent}, Active: gh.Bool(true),
@@ -61,18 +68,34 @@ func (c *Client) EnsureHook(ctx context.Context, scope Scope, wish HookWish) (in
 			URL: &wish.URL, ContentType: gh.String("json"), InsecureSSL: gh.String("0"), Secret: gh.String(wish.Secret.Reveal()),
 		},
 	}
-	if at < 0 {
-		return c.createHook(ctx, scope, wanted)
+	at := slices.IndexFunc(hooks, func(h Hook) bool { return h.ID == wish.ID })
+	if at < 0 && wish.Intended != "" {
+		at = slices.IndexFunc(hooks, func(h Hook) bool { return h.URL == wish.Intended })
+	}
+	adopted := at < 0
+	if adopted {
+		at = slices.IndexFunc(hooks, func(h Hook) bool { return h.URL == wish.URL })
+	}
+	switch {
+	case at < 0 && wish.Intended == wish.URL:
+		id, err := c.createHook(ctx, scope, wanted)
+		return EnsuredHook{ID: id}, err
+	case at < 0:
+		return EnsuredHook{}, nil
 	}
 	found := hooks[at]
-	if found.good && found.URL == wish.URL && wish.SecretSet {
-		return found.ID, nil
+	if !found.good || found.URL != wish.URL || !wish.SecretSet {
+		err = c.editHook(ctx, scope, found.ID, wanted)
 	}
-	return found.ID, c.do(ctx, editHook, func(ctx context.Context) (resp *gh.Response, err error) {
+	return EnsuredHook{ID: found.ID, Adopted: adopted}, err
+}
+
+func (c *Client) editHook(ctx context.Context, scope Scope, id int64, wanted *gh.Hook) error {
+	return c.do(ctx, editHook, func(ctx context.Context) (resp *gh.Response, err error) {
 		if scope.Repository != "" {
-			_, resp, err = c.rest.Repositories.EditHook(ctx, scope.Owner, scope.Repository, found.ID, wanted)
+			_, resp, err = c.rest.Repositories.EditHook(ctx, scope.Owner, scope.Repository, id, wanted)
 		} else {
-			_, resp, err = c.rest.Organizations.EditHook(ctx, scope.Owner, found.ID, wanted)
+			_, resp, err = c.rest.Organizations.EditHook(ctx, scope.Owner, id, wanted)
 		}
 		return resp, err
 	})
@@ -89,6 +112,19 @@ func (c *Client) createHook(ctx context.Context, scope Scope, wanted *gh.Hook) (
 		return resp, err
 	})
 	return made.GetID(), err
+}
+
+// FindHook by the URL that it delivers to. NotFound when there is none.
+func (c *Client) FindHook(ctx context.Context, scope Scope, url string) (int64, error) {
+	hooks, err := c.Hooks(ctx, scope)
+	if err != nil {
+		return 0, hidden(err)
+	}
+	at := slices.IndexFunc(hooks, func(h Hook) bool { return h.URL == url })
+	if at < 0 {
+		return 0, &fault.Error{Op: listHooks.name, Class: fault.NotFound, Message: "there is no webhook that delivers to " + url}
+	}
+	return hooks[at].ID, nil
 }
 
 // DeleteHook removes a webhook. NotFound when it is gone already.

@@ -110,8 +110,8 @@ func (h *Healer) sources(ctx context.Context, gh *github.Client, q queue, pools 
 		return found
 	}
 	for _, pool := range pools {
-		if pool.Status.Webhook != nil && pool.Status.Webhook.ID != 0 {
-			found = append(found, github.Source{Scope: q.scope, Hook: pool.Status.Webhook.ID})
+		if has := pool.Status.Webhook; has != nil && has.ID != 0 && has.Server == q.scope.Server {
+			found = append(found, github.Source{Scope: q.scope, Hook: has.ID})
 		}
 	}
 	if h.WebhookURL == "" {

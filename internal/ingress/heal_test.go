@@ -118,7 +118,7 @@ func (w *healWorld) managed() {
 	w.healer.WebhookURL = ""
 	w.GitHub.AddWebhook(simulated.Repository, w.url+"/elsewhere", "s")
 	w.change(func(p *v1alpha1.RunnerPool) {
-		p.Status.Webhook = &v1alpha1.WebhookStatus{ID: w.GitHub.Hooks()[0].ID, URL: w.url + "/elsewhere"}
+		p.Status.Webhook = &v1alpha1.WebhookStatus{ID: w.GitHub.Hooks()[0].ID, URL: w.url + "/elsewhere", Server: w.GitHub.URL()}
 	})
 }
 
