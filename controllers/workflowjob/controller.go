@@ -4,6 +4,7 @@ package workflowjob
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -38,6 +39,9 @@ type Reconciler struct {
 	TTL time.Duration
 
 	lanes *lanes.Lanes
+	turns turns
+	// notBefore is when GitHub may be asked about a job again.
+	notBefore sync.Map
 }
 
 // laneShare of the workers is the most that ask GitHub with the same credentials at once (I7).
@@ -75,12 +79,14 @@ func (r *Reconciler) jobsOf(ctx context.Context, pool client.Object) []ctrl.Requ
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var job v1alpha1.WorkflowJob
 	if err := r.Get(ctx, request.NamespacedName, &job); err != nil {
+		r.notBefore.Delete(request.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !job.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
 	if job.Status.State == v1alpha1.JobCompleted {
+		r.notBefore.Delete(request.NamespacedName)
 		return r.expire(ctx, &job)
 	}
 	var pool v1alpha1.RunnerPool

@@ -3,6 +3,8 @@ package workflowjob
 import (
 	"context"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,9 +25,48 @@ const (
 	askRefused = time.Minute
 	// askJitter spreads the asking out.
 	askJitter = 0.3
-	// laneWait is about how soon a job tries again to enter a full lane.
-	laneWait = 100 * time.Millisecond
+	// laneWait is the time between two jobs that try again to enter a full lane, however many there are.
+	laneWait = 50 * time.Millisecond
 )
+
+// turns are when the next job that met a full lane tries again: they come back one after the other, so that a thousand of them
+// cost no more than one (I8).
+type turns struct {
+	mu   sync.Mutex
+	next map[string]time.Time
+}
+
+// take a turn in a lane, and say how long it is until then.
+func (t *turns) take(lane string, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.next, func(_ string, next time.Time) bool { return next.Before(now) })
+	if t.next == nil {
+		t.next = map[string]time.Time{}
+	}
+	at := now.Add(laneWait)
+	if after := t.next[lane].Add(laneWait); after.After(at) {
+		at = after
+	}
+	t.next[lane] = at
+	return at.Sub(now)
+}
+
+// refusedUntil is when GitHub may be asked about a job again that it could not be asked about, unless its pool is changed.
+type refusedUntil struct {
+	at         time.Time
+	generation int64
+}
+
+// waitsToAsk says how long it is too early to ask about a job again, whatever has woken it: its own patch does, that says why
+// it waits (I8).
+func (r *Reconciler) waitsToAsk(pool *v1alpha1.RunnerPool, job *v1alpha1.WorkflowJob) time.Duration {
+	until, ok := r.notBefore.Load(client.ObjectKeyFromObject(job))
+	if !ok || until.(refusedUntil).generation != pool.Generation {
+		return 0
+	}
+	return max(0, until.(refusedUntil).at.Sub(r.Clock.Now()))
+}
 
 // decide whether a job is served. What is not known of it is asked of GitHub: whether it is still queued, when only an old
 // delivery says so, and whether its code comes from a fork, when the pool serves none. A job that is refused, or of which
@@ -35,16 +76,21 @@ func (r *Reconciler) decide(ctx context.Context, pool *v1alpha1.RunnerPool, job 
 	unknown := pool.Undecided(job)
 	waits := job.Status.State == v1alpha1.JobQueued || job.Status.State == v1alpha1.JobInProgress && job.Status.Unconfirmed
 	if problem != nil || unknown == "" || !waits {
+		r.notBefore.Delete(client.ObjectKeyFromObject(job))
 		return ctrl.Result{}, r.explain(ctx, job, problem)
+	}
+	if left := r.waitsToAsk(pool, job); left > 0 {
+		return ctrl.Result{RequeueAfter: left}, nil
 	}
 	lane := pool.Namespace + "/" + pool.Spec.GitHub.SecretName
 	if !r.lanes.Enter(lane) {
-		return ctrl.Result{RequeueAfter: wait.Jitter(laneWait, 1)}, nil
+		return ctrl.Result{RequeueAfter: r.turns.take(lane, r.Clock.Now())}, nil
 	}
 	defer r.lanes.Leave(lane)
 	err := r.ask(ctx, pool, job)
 	if err == nil {
 		// The answer is stored, and the job comes back here with it.
+		r.notBefore.Delete(client.ObjectKeyFromObject(job))
 		return ctrl.Result{}, nil
 	}
 	again := askAgain
@@ -52,6 +98,7 @@ func (r *Reconciler) decide(ctx context.Context, pool *v1alpha1.RunnerPool, job 
 		again = askRefused
 	}
 	again = wait.Jitter(fault.RetryAfter(err, r.Clock.Now(), again), askJitter)
+	r.notBefore.Store(client.ObjectKeyFromObject(job), refusedUntil{r.Clock.Now().Add(again), pool.Generation})
 	log.FromContext(ctx).Info("a job waits until GitHub tells "+unknown, "error", err.Error(), "after", again.Round(time.Second).String())
 	if fault.Is(err, fault.Held) {
 		return ctrl.Result{RequeueAfter: again}, nil

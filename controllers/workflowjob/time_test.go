@@ -112,6 +112,7 @@ func TestB53_AJobThatCannotBeAskedForWaitsAndIsAskedForAgain(t *testing.T) {
 	w.Expect(w.job.Status.Unconfirmed).To(BeTrue())
 	w.Expect(w.job.Status.Problem.Reason).To(Equal(v1alpha1.ReasonUndecided))
 	w.Expect(w.job.Status.Problem.Message).To(ContainSubstring("whether the job is still queued: asking for a job: GitHub answered 502"))
+	w.Clock.Step(w.result.RequeueAfter)
 	w.reconcile()
 	w.state()
 	w.Expect(w.job.Status.Unconfirmed).To(BeFalse())
@@ -155,6 +156,60 @@ func TestAJobThatGitHubDoesNotKnowAnyMoreIsOver(t *testing.T) {
 			w.Expect(w.job.Status.Conclusion).To(Equal("deleted"))
 		})
 	}
+}
+
+// I8: the patch that says why a job waits wakes it, and so does whoever else changes it.
+func TestI8_GitHubIsNotAskedAboutAJobBeforeItsTimeWhateverWakesIt(t *testing.T) {
+	w := newWorld(t)
+	w.GitHub.Inject(githubsim.Fault{Status: http.StatusBadGateway, Kind: "asked"})
+	asked := func() int { return w.GitHub.FaultHits()["asked"] }
+	w.reconcile()
+	for range 10 {
+		w.reconcile()
+		w.Expect(w.result.RequeueAfter).To(And(BeNumerically(">=", askAgain), BeNumerically("<=", askAgain*13/10)))
+	}
+	w.Expect(asked()).To(Equal(1))
+	w.Clock.Step(w.result.RequeueAfter)
+	w.reconcile()
+	w.Expect(asked()).To(Equal(2))
+	w.pool.Generation++
+	w.Expect(w.cluster.Update(t.Context(), w.pool)).To(Succeed())
+	w.reconcile()
+	w.Expect(asked()).To(Equal(3), "a pool that was changed may be mended")
+}
+
+func TestWhatIsRememberedOfAJobGoesWithIt(t *testing.T) {
+	for name, end := range map[string]func(*world){
+		"gone": func(w *world) { w.Expect(w.cluster.Delete(t.Context(), w.job)).To(Succeed()) },
+		"over": func(w *world) { w.change(func(job *v1alpha1.WorkflowJob) { job.Status.State = v1alpha1.JobCompleted }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.GitHub.Inject(githubsim.Fault{Status: http.StatusBadGateway})
+			w.reconcile()
+			w.state()
+			end(w)
+			w.reconcile()
+			w.reconciler.notBefore.Range(func(key, _ any) bool { t.Errorf("%s is remembered", key); return true })
+		})
+	}
+}
+
+// I8: however many jobs meet a full lane, they come back at one pace.
+func TestI8_JobsThatMeetAFullLaneComeBackOneAfterTheOther(t *testing.T) {
+	w := newWorld(t)
+	w.reconciler.lanes.Enter("ci/github")
+	const jobs = 1000
+	var last time.Duration
+	for range jobs {
+		w.reconcile()
+		w.Expect(w.result.RequeueAfter).To(BeNumerically(">", last))
+		last = w.result.RequeueAfter
+	}
+	w.Expect(last).To(Equal(jobs * laneWait))
+	w.Clock.Step(last + time.Second)
+	w.reconcile()
+	w.Expect(w.result.RequeueAfter).To(Equal(laneWait))
 }
 
 func TestAJobThatAnotherRunnerTakesIsNoProblemAnyMore(t *testing.T) {

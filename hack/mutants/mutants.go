@@ -155,6 +155,10 @@ var mutants = []mutant{
 		"		if until.After(now) {", "		if false {", github, "TestB50_NoMinute",
 	},
 	{
+		"I8", "what GitHub did not tell of a job is not asked before its time", "controllers/workflowjob/decide.go",
+		"left := r.waitsToAsk(pool, job); left > 0", "left := r.waitsToAsk(pool, job); left < 0", workflowjob, "TestI8_GitHubIsNotAsked",
+	},
+	{
 		"I8", "a delivery that goes on failing is given up", "internal/ingress/healing.go",
 		"!f.good && f.asked < healAttempts && ", "!f.good && ", ingress, "TestADeliveryThatGoesOnFailingIsGivenUp",
 	},
