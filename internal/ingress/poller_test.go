@@ -201,7 +201,13 @@ func (w *pollerWorld) store(namespace, pool string, id int64, label string) {
 // pollAs one pool alone.
 func (w *pollerWorld) pollAs(name string) {
 	w.t.Helper()
+	pool := w.thePool(name)
+	w.Expect(w.poller.poll(w.t.Context(), queueOf(pool), []v1alpha1.RunnerPool{*pool})).To(Succeed())
+}
+
+func (w *pollerWorld) thePool(name string) *v1alpha1.RunnerPool {
+	w.t.Helper()
 	var pool v1alpha1.RunnerPool
 	w.Expect(w.cluster.Get(w.t.Context(), types.NamespacedName{Namespace: simulated.Namespace, Name: name}, &pool)).To(Succeed())
-	w.Expect(w.poller.poll(w.t.Context(), queueOf(&pool), []v1alpha1.RunnerPool{pool})).To(Succeed())
+	return &pool
 }

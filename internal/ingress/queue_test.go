@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 	"github.com/modalrunner/modal-runner-controller/test/simulated"
 )
@@ -110,6 +111,27 @@ func TestAKnownJobOfAnOrganizationIsFollowedToItsEnd(t *testing.T) {
 	w.poll(0)
 	w.Expect(w.jobs()).To(HaveLen(1))
 	w.Expect(w.jobs()[0].Status.State).To(Equal(v1alpha1.JobCompleted))
+}
+
+// B12: what was read before GitHub was asked takes nothing back that was told meanwhile.
+func TestB12_WhereAJobComesFromDoesNotEndItsWait(t *testing.T) {
+	w := newPollerWorld(t)
+	id := w.GitHub.AddQueuedJob(simulated.Repository, "build", []string{"modal"})
+	w.pollAs("p")
+	stale := w.jobs()[0]
+	stale.Status.HeadRepository = ""
+	w.Expect(w.cluster.Update(t.Context(), &stale)).To(Succeed())
+	told := github.Job{ID: id, RunID: stale.Spec.RunID, Repository: simulated.Repository, Labels: []string{"modal"}, State: v1alpha1.JobWaiting}
+	pool := w.thePool("p")
+	_, _, err := w.poller.Recorder.Record(t.Context(), queueOf(pool).origin(simulated.Repository), told, queueOf(pool).trust)
+	w.Expect(err).NotTo(HaveOccurred())
+	gh, err := w.poller.GitHub.For(t.Context(), simulated.Namespace, pool.Spec.GitHub, queueOf(pool).scope)
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Expect(w.poller.Recorder.FindOrigin(t.Context(), gh, &stale, w.Clock.Now())).To(Succeed())
+	now := w.jobs()[0].Status
+	w.Expect(now.HeadRepository).To(Equal(simulated.Repository))
+	w.Expect(now.State).To(Equal(v1alpha1.JobWaiting))
+	w.Expect(now.Unconfirmed).To(BeTrue())
 }
 
 func TestRepositoriesThatThePoolDoesNotServeAreNotAsked(t *testing.T) {

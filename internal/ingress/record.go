@@ -251,7 +251,8 @@ func (r *Recorder) Confirm(ctx context.Context, gh *github.Client, job *v1alpha1
 // be queued.
 func (r *Recorder) FindOrigin(ctx context.Context, gh *github.Client, job *v1alpha1.WorkflowJob, now time.Time) error {
 	head, err := gh.HeadRepository(ctx, job.Spec.Repository, job.Spec.RunID)
-	seen := github.Job{ID: job.Spec.ID, State: job.Status.State, HeadRepository: head, Confirmed: !job.Status.Unconfirmed}
+	// Nothing else was asked: what is stored may have moved on since the job was read (B12).
+	seen := github.Job{ID: job.Spec.ID, HeadRepository: head}
 	if fault.Is(err, fault.NotFound) {
 		seen = github.Job{ID: job.Spec.ID, State: v1alpha1.JobCompleted, Conclusion: "deleted", CompletedAt: now}
 	} else if err != nil {
