@@ -1,10 +1,13 @@
 package ingress
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	gh "github.com/google/go-github/v60/github"
@@ -26,29 +29,40 @@ var (
 	badSigned = answer{http.StatusUnauthorized, "unauthorized", "the signature matches no webhook secret"}
 )
 
-// authenticate a delivery and say which pools it may move; nil when it is refused. It must be signed with SHA-256 and a
-// secret that is known and not empty. go-github's ValidatePayload would accept SHA-1, and anything at all with an empty
-// secret.
-func (w *Webhook) authenticate(req *http.Request, body []byte) (Trust, answer) {
+// signer is who may have signed a delivery: the secrets that it may be signed with, and the pools that trust them.
+type signer struct {
+	signature string
+	secrets   [][]byte
+	trust     Trust
+}
+
+// admit a delivery before anything of its body is read, so that whoever could not have signed it takes no room. It must be
+// signed with SHA-256 and a secret that is known and not empty. go-github's ValidatePayload would accept SHA-1, and anything at
+// all with an empty secret.
+func (w *Webhook) admit(req *http.Request) (signer, answer) {
 	signature := req.Header.Get(gh.SHA256SignatureHeader)
-	if !strings.HasPrefix(signature, "sha256=") {
-		return nil, unsigned
+	digest, prefixed := strings.CutPrefix(signature, "sha256=")
+	if !prefixed {
+		return signer{}, unsigned
+	}
+	if mac, err := hex.DecodeString(digest); err != nil || len(mac) != sha256.Size {
+		return signer{}, badSigned
 	}
 	secrets, trust, err := w.secretsFor(req)
 	switch {
 	case err != nil:
-		return nil, answer{http.StatusServiceUnavailable, "failed", "the webhook secret cannot be read: deliver again"}
+		return signer{}, answer{http.StatusServiceUnavailable, "failed", "the webhook secret cannot be read: deliver again"}
 	case trust == nil:
-		return nil, badSigned
+		return signer{}, badSigned
 	case len(secrets) == 0:
-		return nil, answer{http.StatusUnauthorized, "unauthorized", "no webhook secret is configured: nothing can be accepted"}
+		return signer{}, answer{http.StatusUnauthorized, "unauthorized", "no webhook secret is configured: nothing can be accepted"}
 	}
-	for _, secret := range secrets {
-		if gh.ValidateSignature(signature, body, secret) == nil {
-			return trust, answer{}
-		}
-	}
-	return nil, badSigned
+	return signer{signature, secrets, trust}, answer{}
+}
+
+// signed says whether the signature is that of a body.
+func (s signer) signed(body []byte) bool {
+	return slices.ContainsFunc(s.secrets, func(secret []byte) bool { return gh.ValidateSignature(s.signature, body, secret) == nil })
 }
 
 // secretsFor a delivery, by the path that it came to: those of the controller, trusted by every pool that has none of its

@@ -28,9 +28,11 @@ const (
 	maxBody = 25 << 20
 	// maxBodies bounds what the deliveries in flight may hold in memory together, since anybody may send something.
 	maxBodies = 4 * maxBody
+	// pieceSize is how much of a body is read at once.
+	pieceSize = 16 << 10
 	// storeTimeout leaves room within the 10 s after which GitHub counts a delivery as failed.
 	storeTimeout = 8 * time.Second
-	// admitTimeout is how long a delivery waits for room.
+	// admitTimeout is how long a delivery waits for room for its next piece.
 	admitTimeout = 2 * time.Second
 )
 
@@ -103,6 +105,8 @@ type answer struct {
 	text   string
 }
 
+var tooLarge = answer{http.StatusRequestEntityTooLarge, "rejected", "the payload is larger than 25 MB"}
+
 // ServeHTTP takes one delivery.
 func (w *Webhook) ServeHTTP(out http.ResponseWriter, req *http.Request) {
 	event := gh.WebHookType(req)
@@ -118,50 +122,65 @@ func (w *Webhook) receive(out http.ResponseWriter, req *http.Request, event stri
 	if req.Method != http.MethodPost {
 		return answer{http.StatusMethodNotAllowed, "rejected", "POST webhook deliveries here"}
 	}
+	by, a := w.admit(req)
+	if a.status != 0 {
+		return a
+	}
 	body, done, a := w.read(out, req)
 	defer done()
 	if a.status != 0 {
 		return a
 	}
-	trust, a := w.authenticate(req, body)
-	if trust == nil {
-		return a
+	if !by.signed(body) {
+		return badSigned
 	}
 	switch event {
 	case "ping":
 		return answer{http.StatusOK, "pong", "pong"}
 	case "workflow_job":
-		return w.record(req.Context(), req, body, trust)
+		return w.record(req.Context(), req, body, by.trust)
 	default:
 		return answer{http.StatusAccepted, "ignored", fmt.Sprintf("event %q is ignored", event)}
 	}
 }
 
-// read the body of a delivery, when there is room for it. The room is given back by done.
+// read the body of a delivery, as far as there is room for it: it is taken for what has arrived, so that whoever sends nothing
+// holds none. The room is given back by done.
 func (w *Webhook) read(out http.ResponseWriter, req *http.Request) (body []byte, done func(), a answer) {
-	tooLarge := answer{http.StatusRequestEntityTooLarge, "rejected", "the payload is larger than 25 MB"}
-	size := req.ContentLength
-	switch {
-	case size > maxBody:
-		return nil, func() {}, tooLarge
-	case size < 0:
-		size = maxBody
-	}
-	ctx, cancel := context.WithTimeout(req.Context(), admitTimeout)
-	defer cancel()
-	if err := w.bodies.Acquire(ctx, size); err != nil {
-		return nil, func() {}, answer{http.StatusServiceUnavailable, "failed", "too many deliveries at once: deliver again"}
-	}
-	done = func() { w.bodies.Release(size) }
-	body, err := io.ReadAll(http.MaxBytesReader(out, req.Body, maxBody))
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
+	done = func() { w.bodies.Release(int64(len(body))) }
+	if req.ContentLength > maxBody {
 		return nil, done, tooLarge
-	case err != nil:
-		return nil, done, answer{http.StatusBadRequest, "rejected", "the payload could not be read"}
 	}
-	return body, done, answer{}
+	from, piece := http.MaxBytesReader(out, req.Body, maxBody), make([]byte, pieceSize)
+	for {
+		n, err := from.Read(piece)
+		if n > 0 {
+			if a := w.makeRoom(req.Context(), n); a.status != 0 {
+				return body, done, a
+			}
+			body = append(body, piece[:n]...)
+		}
+		var over *http.MaxBytesError
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			return body, done, answer{}
+		case errors.As(err, &over):
+			return body, done, tooLarge
+		default:
+			return body, done, answer{http.StatusBadRequest, "rejected", "the payload could not be read"}
+		}
+	}
+}
+
+// makeRoom for some bytes, waiting a while for it.
+func (w *Webhook) makeRoom(ctx context.Context, n int) answer {
+	ctx, cancel := context.WithTimeout(ctx, admitTimeout)
+	defer cancel()
+	if err := w.bodies.Acquire(ctx, int64(n)); err != nil {
+		return answer{http.StatusServiceUnavailable, "failed", "too many deliveries at once: deliver again"}
+	}
+	return answer{}
 }
 
 func (w *Webhook) record(ctx context.Context, req *http.Request, body []byte, trust Trust) answer {

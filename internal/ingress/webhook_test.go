@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,6 +89,7 @@ func TestB60_ABodyOfUnknownLengthIsReadNoFurtherThanGitHubsLimit(t *testing.T) {
 	endless := &endlessReader{}
 	req := httptest.NewRequest(http.MethodPost, Path, endless)
 	req.ContentLength = -1
+	req.Header.Set("X-Hub-Signature-256", signed("", sharedSecret))
 	out := httptest.NewRecorder()
 	r.mux.ServeHTTP(out, req)
 	if out.Code != http.StatusRequestEntityTooLarge || endless.given > maxBody+1<<20 {
@@ -115,6 +117,61 @@ func TestDeliveriesThatWouldTakeTooMuchMemoryAreToldToComeAgain(t *testing.T) {
 	r.webhook.bodies.Release(maxBodies)
 	if code, text := r.deliver(Path, queuedEvent, sharedSecret); code != http.StatusAccepted {
 		t.Errorf("with room again it answered %d %s", code, text)
+	}
+}
+
+// Whoever could not have signed a delivery is refused before anything of it is read.
+func TestADeliveryThatNobodyCanHaveSignedIsNotRead(t *testing.T) {
+	for name, test := range map[string]struct{ path, signature string }{
+		"no signature":                {Path, ""},
+		"a SHA-1 signature":           {Path, "sha1=abcd"},
+		"a signature cut short":       {Path, signed("", sharedSecret)[:20]},
+		"a signature that is no hex":  {Path, "sha256=" + strings.Repeat("x", 64)},
+		"a pool that is not":          {Path + "/ci/none", signed("", sharedSecret)},
+		"a pool without its own":      {Path + "/ci/p", signed("", sharedSecret)},
+		"a pool whose Secret is gone": {Path + "/ci/own", signed("", sharedSecret)},
+	} {
+		r := newReceiver(t, repositoryPool("ci", "p", ""), repositoryPool("ci", "own", "gone"))
+		body := &endlessReader{}
+		req := httptest.NewRequest(http.MethodPost, test.path, body)
+		req.Header.Set("X-Hub-Signature-256", test.signature)
+		out := httptest.NewRecorder()
+		r.mux.ServeHTTP(out, req)
+		if out.Code != http.StatusUnauthorized || body.given > 0 {
+			t.Errorf("%s: answered %d after %d bytes", name, out.Code, body.given)
+		}
+	}
+}
+
+// idleReader tells that it is read from, and gives nothing until it is released.
+type idleReader struct{ reading, release chan struct{} }
+
+func (r *idleReader) Read([]byte) (int, error) {
+	r.reading <- struct{}{}
+	<-r.release
+	return 0, io.ErrUnexpectedEOF
+}
+
+func TestConnectionsThatSendNothingHoldNoRoom(t *testing.T) {
+	r := newReceiver(t, repositoryPool("ci", "p", ""))
+	idle := &idleReader{reading: make(chan struct{}), release: make(chan struct{})}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			req := httptest.NewRequest(http.MethodPost, Path, idle)
+			req.ContentLength = maxBody
+			req.Header.Set("X-Hub-Signature-256", signed("", sharedSecret))
+			r.mux.ServeHTTP(httptest.NewRecorder(), req)
+		})
+		<-idle.reading
+	}
+	if code, text := r.deliver(Path, queuedEvent, sharedSecret); code != http.StatusAccepted {
+		t.Errorf("answered %d %s", code, text)
+	}
+	close(idle.release)
+	all.Wait()
+	if !r.webhook.bodies.TryAcquire(maxBodies) {
+		t.Error("a delivery that broke off still holds room")
 	}
 }
 
