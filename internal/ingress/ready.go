@@ -29,14 +29,26 @@ type storeFailure struct {
 	at  time.Time
 }
 
-// stored notes how an attempt to store a sighting went. A conflict is no failure: it is tried again.
+// stored notes how an attempt to store a sighting went. That one is refused says nothing about the next, which may be another
+// namespace's: a quota, a namespace that is being deleted, a conflict (I7).
 func (r *Recorder) stored(err error) {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+	if err != nil && !serverFailed(err) {
 		return
 	}
 	r.failure.mu.Lock()
 	defer r.failure.mu.Unlock()
 	r.failure.err, r.failure.at = err, time.Now()
+}
+
+// serverFailed says that the API server did not answer, or could not do what it is there for.
+func serverFailed(err error) bool {
+	var answer apierrors.APIStatus
+	if errors.As(err, &answer) {
+		code := answer.Status().Code
+		return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests
+	}
+	// Who was told of the job may have gone meanwhile.
+	return !errors.Is(err, context.Canceled)
 }
 
 func (r *Recorder) lastFailure() error {

@@ -1,12 +1,9 @@
 package ingress
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -328,58 +325,4 @@ func TestOnlyARepositoryWithForksLeavesOpenWhereAJobComesFrom(t *testing.T) {
 	if got := r.jobs()[0].Status.HeadRepository; got != "" {
 		t.Errorf("of a fork the head repository is %q", got)
 	}
-}
-
-func TestReadyMeansThatDeliveriesCanBeStored(t *testing.T) {
-	r := newReceiver(t, repositoryPool("ci", "p", ""))
-	g := NewWithT(t)
-	req := httptest.NewRequest(http.MethodGet, "/readyz", nil)
-	g.Expect(r.webhook.Ready(req)).To(MatchError(ContainSubstring("not received yet")))
-	r.webhook.listening.Store(true)
-	g.Expect(r.webhook.Ready(req)).To(Succeed())
-	r.away = errors.New("etcdserver: mvcc: database space exceeded")
-	r.deliver(Path, queuedEvent, sharedSecret)
-	g.Expect(r.webhook.Ready(req)).To(MatchError(ContainSubstring("could not be stored")))
-	r.away = nil
-	r.deliver(Path, queuedEvent, sharedSecret)
-	g.Expect(r.webhook.Ready(req)).To(Succeed())
-}
-
-// A delivery in flight when the manager is told to stop is stored before it exits.
-func TestStoppingStoresTheDeliveriesInFlight(t *testing.T) {
-	r := newReceiver(t, repositoryPool("ci", "p", ""))
-	g := NewWithT(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	g.Expect(err).NotTo(HaveOccurred())
-	r.webhook.Address = listener.Addr().String()
-	g.Expect(listener.Close()).To(Succeed())
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	stopped := make(chan error, 1)
-	go func() { stopped <- r.webhook.Start(ctx) }()
-	g.Eventually(r.webhook.listening.Load).Should(BeTrue())
-
-	// The head and half of the body are sent, the manager is stopped, then the rest is.
-	conn, err := net.Dial("tcp", r.webhook.Address)
-	g.Expect(err).NotTo(HaveOccurred())
-	half := len(queuedEvent) / 2
-	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-GitHub-Event: workflow_job\r\nX-Hub-Signature-256: %s\r\nContent-Length: %d\r\n\r\n%s",
-		Path, signed(queuedEvent, sharedSecret), len(queuedEvent), queuedEvent[:half])
-	g.Expect(err).NotTo(HaveOccurred())
-	g.Eventually(func() bool {
-		// The request is in flight when it has taken its room.
-		if r.webhook.bodies.TryAcquire(maxBodies) {
-			r.webhook.bodies.Release(maxBodies)
-			return false
-		}
-		return true
-	}).Should(BeTrue())
-	stop()
-	_, err = io.WriteString(conn, queuedEvent[half:])
-	g.Expect(err).NotTo(HaveOccurred())
-	answer, err := io.ReadAll(conn)
-	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(bytes.HasPrefix(answer, []byte("HTTP/1.1 202"))).To(BeTrue(), string(answer))
-	g.Expect(<-stopped).To(Succeed())
-	g.Expect(r.jobs()).To(HaveLen(1))
 }
