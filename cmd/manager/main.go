@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -51,6 +52,7 @@ type options struct {
 	webhookURL     string
 	healInterval   time.Duration
 	githubPoints   int
+	drain          time.Duration
 	jobWorkers     int
 	leaderElect    bool
 	leaseDuration  time.Duration
@@ -83,7 +85,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.webhookSecrets, "webhook-secret-dir", "/etc/modal-runner-controller/webhook", "Folder whose files each hold a secret that webhooks may be signed with.")
 	flags.StringVar(&o.webhookURL, "webhook-url", "", "Address at which GitHub reaches the webhook receiver, without "+ingress.Path+", for example https://runners.example.com. Pools that manage their webhook deliver there, and failed deliveries to it are asked for again.")
 	flags.DurationVar(&o.healInterval, "webhook-heal-interval", 5*time.Minute, "How often failed webhook deliveries are looked for and asked for again.")
-	flags.IntVar(&o.githubPoints, "github-points-per-minute", github.DefaultPointsPerMinute, "How many points of GitHub's secondary rate limit each credential may spend in a minute; 0 is no limit.")
+	flags.IntVar(&o.githubPoints, "github-points-per-minute", github.DefaultPointsPerMinute, "How many points of GitHub's secondary rate limit each credential may spend in a minute, 5 or more; 0 is no limit.")
+	flags.DurationVar(&o.drain, "drain", 5*time.Second, "How long the manager goes on after it is told to stop, while /readyz says so, until webhooks are sent to it no more.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one replica of several act at a time. Every replica receives webhooks.")
 	flags.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "How long after the leader's last sign of life another replica takes over.")
 	flags.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease before it gives up.")
@@ -102,12 +105,25 @@ func (o *options) bind(flags *flag.FlagSet) {
 	o.log.BindFlags(flags)
 }
 
+// validate what the flags' types let through.
+func (o *options) validate() error {
+	if o.githubPoints != 0 && o.githubPoints < github.MinPointsPerMinute {
+		return fmt.Errorf("--github-points-per-minute=%d is too little, since registering one runner takes %d: give that or more, or 0 for no limit",
+			o.githubPoints, github.MinPointsPerMinute)
+	}
+	return nil
+}
+
 func main() {
 	var o options
 	o.bind(flag.CommandLine)
 	flag.Parse()
 	o.webhookURL = strings.TrimSuffix(o.webhookURL, "/")
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.log)))
+	if err := o.validate(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
 		ctrl.Log.Error(err, "stopped")
 		os.Exit(1)
@@ -146,7 +162,25 @@ func run(ctx context.Context, o options) error {
 	if err := o.wire(ctx, mgr, mark); err != nil {
 		return err
 	}
-	return mgr.Start(ctx)
+	return mgr.Start(outlive(ctx, o.drain))
+}
+
+// outlive gives a context that ends a while after another. Kubernetes goes on sending deliveries to a Pod that it tells to stop,
+// until every proxy knows: until then all goes on, and what is delivered is stored.
+func outlive(ctx context.Context, by time.Duration) context.Context {
+	late, end := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(by, end) })
+	return late
+}
+
+// unlessStopping is a check that fails from when the manager is told to stop.
+func unlessStopping(ctx context.Context, ready healthz.Checker) healthz.Checker {
+	return func(req *http.Request) error {
+		if ctx.Err() != nil {
+			return errors.New("the manager is stopping")
+		}
+		return ready(req)
+	}
 }
 
 func (o *options) manager(scheme *runtime.Scheme, namespace string) ctrl.Options {
@@ -221,11 +255,11 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
-	return o.serve(mgr, recorder, secrets)
+	return o.serve(ctx, mgr, recorder, secrets)
 }
 
-// serve webhooks and probes.
-func (o *options) serve(mgr ctrl.Manager, recorder *ingress.Recorder, secrets *credentials.Store) error {
+// serve webhooks and probes. The context ends when the manager is told to stop.
+func (o *options) serve(ctx context.Context, mgr ctrl.Manager, recorder *ingress.Recorder, secrets *credentials.Store) error {
 	ready := healthz.Ping
 	if o.webhookAddress != "0" {
 		webhook := &ingress.Webhook{
@@ -240,5 +274,5 @@ func (o *options) serve(mgr ctrl.Manager, recorder *ingress.Recorder, secrets *c
 		}
 		ready = webhook.Ready
 	}
-	return errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("webhook", ready))
+	return errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("webhook", unlessStopping(ctx, ready)))
 }

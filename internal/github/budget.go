@@ -19,6 +19,8 @@ const (
 	// whoever else uses it. Source: docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api.
 	DefaultPointsPerMinute = 850
 	maxConcurrent          = 90
+	// MinPointsPerMinute is what one call that writes takes: with less no runner could ever be registered.
+	MinPointsPerMinute = write
 	// holdConcurrent is how long a call waits that found too many in flight.
 	holdConcurrent = time.Second
 	// window in seconds: a minute, and one more since the seconds are whole.

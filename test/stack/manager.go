@@ -96,6 +96,7 @@ func (m *Manager) Restart(ctx context.Context) error {
 		"--metrics-secure=false",
 		"--webhook-secret-dir=" + m.folder,
 		"--zap-log-level=debug",
+		"--drain=100ms",
 	}
 	if m.options.HealInterval != "" {
 		arguments = append(arguments, "--webhook-url=http://"+m.webhook, "--webhook-heal-interval="+m.options.HealInterval)
