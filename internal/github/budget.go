@@ -223,7 +223,10 @@ func (t budgeted) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.budget.leave()
 		return nil, err
 	}
-	t.budget.learn(resp.Header)
+	if resp.StatusCode != http.StatusUnauthorized {
+		// Who is not known is told of the limit of the address that the request came from.
+		t.budget.learn(resp.Header)
+	}
 	resp.Body = &leaving{ReadCloser: resp.Body, leave: sync.OnceFunc(t.budget.leave)}
 	return resp, nil
 }

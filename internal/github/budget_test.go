@@ -3,12 +3,14 @@ package github
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 	"time"
 
 	clocktesting "k8s.io/utils/clock/testing"
 	"pgregory.net/rapid"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 )
@@ -133,6 +135,54 @@ func TestAnAnswerThatWasOvertakenDoesNotGiveBackWhatIsSpent(t *testing.T) {
 	b.learn(primary(5000, 4000, noon.Add(-time.Hour)))
 	if got := c.Budget(); got.Remaining != 100 || !got.Low() {
 		t.Errorf("budget %+v", got)
+	}
+}
+
+// A credential that is refused has no limit of its own: the one that is told is that of the address, which is low.
+func TestB51_ARefusalOfTheCredentialSaysNothingOfItsLimit(t *testing.T) {
+	for status, want := range map[int]int{http.StatusUnauthorized: 5000, http.StatusOK: 60, http.StatusNotFound: 60} {
+		b, _ := testBudget(0)
+		b.learn(primary(5000, 4000, noon.Add(time.Hour)))
+		transport := budgeted{budget: b, next: roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: primary(60, 0, noon.Add(2*time.Hour)), Body: http.NoBody}, nil
+		})}
+		resp, err := transport.RoundTrip(httptest.NewRequest(http.MethodGet, "/", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if got := (&Client{budget: b, clock: b.clock}).Budget(); got.Limit != want {
+			t.Errorf("after a %d the budget is %+v", status, got)
+		}
+	}
+}
+
+// gauge gives a metric's value for a credential.
+func gauge(t *testing.T, name, credential string) float64 {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == name && m.GetLabel()[0].GetValue() == credential {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no %s of %s", name, credential)
+	return 0
+}
+
+func TestWhatIsLeftOfTheLimitIsAMetric(t *testing.T) {
+	b := newBudget("ci/shown", "https://github.com", 0, clocktesting.NewFakeClock(noon))
+	b.learn(primary(5000, 4321, noon.Add(time.Hour)))
+	if got := gauge(t, "modalrunner_github_rate_limit_remaining", "ci/shown"); got != 4321 {
+		t.Errorf("%v remain", got)
+	}
+	if got := gauge(t, "modalrunner_github_rate_limit", "ci/shown"); got != 5000 {
+		t.Errorf("the limit is %v", got)
 	}
 }
 
