@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -17,6 +18,10 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 )
+
+// forgetAfter is how long a Secret is remembered that nobody asks for. No sandbox lives longer, so that none is left that was
+// begun with it.
+const forgetAfter = 25 * time.Hour
 
 // Redacted is a string that must not be shown: whatever prints it prints a placeholder.
 type Redacted string
@@ -91,6 +96,8 @@ func (s *Store) Get(ctx context.Context, namespace, name string) (map[string]Red
 		read.last = data
 	}
 	s.entries[key] = read
+	// What is used is read again each ttl.
+	maps.DeleteFunc(s.entries, func(_ types.NamespacedName, e entry) bool { return read.readAt.Sub(e.readAt) > forgetAfter })
 	return read.in(ctx)
 }
 

@@ -52,3 +52,19 @@ func TestASecretThatIsGoneServesForEndingThings(t *testing.T) {
 		t.Fatalf("a Secret that never was: %v", err)
 	}
 }
+
+func TestSecretsThatNobodyAsksForAreForgotten(t *testing.T) {
+	ctx, clock := t.Context(), clocktesting.NewFakeClock(time.Unix(1000, 0))
+	store := NewStore(fake.NewClientBuilder().Build(), clock, 10*time.Second)
+	for i := range 100 {
+		for _, name := range []string{"used", fmt.Sprintf("secret-%d", i)} {
+			if _, err := store.Get(ctx, "ci", name); !fault.Is(err, fault.SecretMissing) {
+				t.Fatal(err)
+			}
+		}
+		clock.Step(forgetAfter / 10)
+	}
+	if got := len(store.entries); got > 13 {
+		t.Errorf("%d Secrets are remembered", got)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -269,11 +270,29 @@ func TestWhatIsKeptOfEarlierAnswersIsBounded(t *testing.T) {
 		get(i)
 		get(i % 7)
 	}
-	if kept := c.kept.Load(); kept > conditionalTotal || kept < conditionalTotal/2 || int(kept) != c.seen.Len()*len(body) {
+	if kept := c.kept; kept > conditionalTotal || kept < conditionalTotal/2 || int(kept) != c.seen.Len()*len(body) {
 		t.Errorf("%d bytes are kept of %d answers", kept, c.seen.Len())
 	}
 	if get(199) == "" {
 		t.Error("the latest answer is not kept")
+	}
+}
+
+// Answers to the same question that arrive together are counted once.
+func TestAnswersThatArriveTogetherLeaveNothingBehind(t *testing.T) {
+	c := newConditional(nil)
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			for range 500 {
+				c.keep("same", &seenAnswer{body: make([]byte, i)})
+			}
+		})
+	}
+	all.Wait()
+	hit, _ := c.seen.Get("same")
+	if got, want := c.kept, int64(len(hit.(*seenAnswer).body)); got != want {
+		t.Errorf("%d bytes are kept, and %d are counted", want, got)
 	}
 }
 

@@ -54,7 +54,7 @@ type kept struct {
 // secondary limit; 0 is no limit.
 func NewClients(secrets *credentials.Store, clock clock.PassiveClock, pointsPerMinute int) *Clients {
 	return &Clients{
-		secrets: secrets, clock: clock, perMinute: pointsPerMinute, transports: newTransports(), clients: map[string]*kept{},
+		secrets: secrets, clock: clock, perMinute: pointsPerMinute, transports: newTransports(clock), clients: map[string]*kept{},
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"sync/atomic"
+	"sync"
 
 	"k8s.io/utils/lru"
 )
@@ -27,8 +27,10 @@ const (
 type conditional struct {
 	next http.RoundTripper
 	seen *lru.Cache
+	// mu is held by who changes what is seen, so that kept counts each answer once.
+	mu sync.Mutex
 	// kept bytes of all that is seen.
-	kept atomic.Int64
+	kept int64
 }
 
 type seenAnswer struct {
@@ -40,7 +42,7 @@ type seenAnswer struct {
 func newConditional(next http.RoundTripper) *conditional {
 	c := &conditional{next: next}
 	c.seen = lru.NewWithEvictionFunc(conditionalEntries, func(_ lru.Key, dropped any) {
-		c.kept.Add(-int64(len(dropped.(*seenAnswer).body)))
+		c.kept -= int64(len(dropped.(*seenAnswer).body))
 	})
 	return c
 }
@@ -99,14 +101,20 @@ func (c *conditional) remember(key string, resp *http.Response) (*http.Response,
 		return resp, nil
 	}
 	_ = resp.Body.Close()
-	c.seen.Remove(key)
-	c.kept.Add(int64(len(body)))
-	c.seen.Add(key, &seenAnswer{etag: etag, header: resp.Header.Clone(), body: body})
-	for c.kept.Load() > conditionalTotal && c.seen.Len() > 0 {
-		c.seen.RemoveOldest()
-	}
+	c.keep(key, &seenAnswer{etag: etag, header: resp.Header.Clone(), body: body})
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
+}
+
+func (c *conditional) keep(key string, answer *seenAnswer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen.Remove(key)
+	c.kept += int64(len(answer.body))
+	c.seen.Add(key, answer)
+	for c.kept > conditionalTotal && c.seen.Len() > 0 {
+		c.seen.RemoveOldest()
+	}
 }
 
 type readCloser struct {

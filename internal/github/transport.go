@@ -4,21 +4,33 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"sync"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 )
 
-// transports keeps one HTTP transport per set of certificates and proxy, so that connections are shared.
+// transports keeps one HTTP transport per set of certificates and proxy, so that connections are shared, as long as it is used.
 type transports struct {
+	clock clock.PassiveClock
+
 	mu   sync.Mutex
-	kept map[string]http.RoundTripper
+	kept map[string]*keptTransport
 }
 
-func newTransports() *transports { return &transports{kept: map[string]http.RoundTripper{}} }
+type keptTransport struct {
+	*http.Transport
+	used time.Time
+}
+
+func newTransports(clock clock.PassiveClock) *transports {
+	return &transports{clock: clock, kept: map[string]*keptTransport{}}
+}
 
 // get the transport that trusts the certificates beside the system's, and goes through the proxy: when none is given,
 // through the one that HTTPS_PROXY and NO_PROXY in the environment name.
@@ -26,8 +38,10 @@ func (t *transports) get(certificates, proxy credentials.Redacted) (http.RoundTr
 	key := digest(certificates.Reveal(), proxy.Reveal())
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if transport, ok := t.kept[key]; ok {
-		return transport, nil
+	now := t.clock.Now()
+	if kept, ok := t.kept[key]; ok {
+		kept.used = now
+		return kept.Transport, nil
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
@@ -51,6 +65,13 @@ func (t *transports) get(certificates, proxy credentials.Redacted) (http.RoundTr
 		}
 		transport.Proxy = http.ProxyURL(through)
 	}
-	t.kept[key] = transport
+	maps.DeleteFunc(t.kept, func(_ string, kept *keptTransport) bool {
+		unused := now.Sub(kept.used) > unusedAfter
+		if unused {
+			kept.CloseIdleConnections()
+		}
+		return unused
+	})
+	t.kept[key] = &keptTransport{transport, now}
 	return transport, nil
 }

@@ -3,6 +3,7 @@ package github
 import (
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 )
 
@@ -28,6 +32,26 @@ func TestAServersOwnAuthorityIsTrustedWhenTheSecretHasIt(t *testing.T) {
 	w = newSecretWorld(t, map[string]string{KeyToken: "token", KeyCA: string(certificate)})
 	if err := w.list(t.Context(), ofWidgets, front(w).URL); err != nil {
 		t.Errorf("with the authority: %v", err)
+	}
+}
+
+// Each change of a Secret's proxy or certificates makes a transport: those before are not kept for ever.
+func TestTransportsThatNobodyUsesAreForgotten(t *testing.T) {
+	clock := clocktesting.NewFakeClock(noon)
+	all := newTransports(clock)
+	for i := range 100 {
+		for _, proxy := range []string{"http://used:1", fmt.Sprintf("http://proxy-%d:1", i)} {
+			if _, err := all.get("", credentials.Redacted(proxy)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clock.Step(unusedAfter / 10)
+	}
+	if got := len(all.kept); got > 13 {
+		t.Errorf("%d transports are kept", got)
+	}
+	if _, kept := all.kept[digest("", "http://used:1")]; !kept {
+		t.Error("one that is used is not kept")
 	}
 }
 
