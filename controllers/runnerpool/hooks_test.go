@@ -3,6 +3,7 @@ package runnerpool
 import (
 	"net/http"
 	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -170,4 +171,24 @@ func TestB50_LimitsShowInACondition(t *testing.T) {
 	w.pass(2*time.Minute + time.Second)
 	w.Expect(w.reason(v1alpha1.ConditionRateLimited)).To(Equal(v1alpha1.ReasonBudgetSufficient))
 	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonReady))
+}
+
+// A condition shows that the hour is nearly used up, and that housekeeping waits for the next.
+func TestB50_ABudgetThatIsNearlyUsedUpShowsInACondition(t *testing.T) {
+	w := newWorld(t)
+	// Later than the simulator's own, so that its answers are taken for overtaken ones.
+	const left = 2 * time.Hour
+	reset := w.Clock.Now().Add(left)
+	w.GitHub.Inject(githubsim.Fault{
+		Method: http.MethodGet, Path: regexp.MustCompile("/actions/runners$"), Times: 1, Status: http.StatusOK, Body: `{"total_count":0,"runners":[]}`,
+		Header: http.Header{
+			"X-Ratelimit-Limit": {"5000"}, "X-Ratelimit-Remaining": {"900"}, "X-Ratelimit-Reset": {strconv.FormatInt(reset.Unix(), 10)},
+		},
+	})
+	w.reconcile()
+	w.Expect(w.reason(v1alpha1.ConditionRateLimited)).To(Equal(v1alpha1.ReasonBudgetLow))
+	w.Expect(w.message(v1alpha1.ConditionRateLimited)).To(ContainSubstring("of the 5000 requests"))
+	w.Expect(w.result.RequeueAfter).To(BeNumerically("<=", left))
+	w.pass(left)
+	w.Expect(w.reason(v1alpha1.ConditionRateLimited)).To(Equal(v1alpha1.ReasonBudgetSufficient))
 }

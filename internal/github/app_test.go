@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
@@ -39,7 +40,12 @@ var key = func() *rsa.PrivateKey {
 
 func newSecretWorld(t *testing.T, data map[string]string) *secretWorld {
 	t.Helper()
-	w := &secretWorld{t: t, github: githubsim.New(githubsim.Options{})}
+	return newSecretWorldAt(t, githubsim.New(githubsim.Options{}), data)
+}
+
+func newSecretWorldAt(t *testing.T, github *githubsim.Server, data map[string]string) *secretWorld {
+	t.Helper()
+	w := &secretWorld{t: t, github: github}
 	if err := w.github.Start("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +64,13 @@ func newSecretWorld(t *testing.T, data map[string]string) *secretWorld {
 
 func newAppWorld(t *testing.T) *secretWorld {
 	t.Helper()
+	return newAppWorldAt(t, githubsim.New(githubsim.Options{}))
+}
+
+func newAppWorldAt(t *testing.T, github *githubsim.Server) *secretWorld {
+	t.Helper()
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	return newSecretWorld(t, map[string]string{KeyAppID: "7", KeyPrivateKey: string(text)})
+	return newSecretWorldAt(t, github, map[string]string{KeyAppID: "7", KeyPrivateKey: string(text)})
 }
 
 // A Secret that is made from files has line breaks at the ends of its values.
@@ -232,5 +243,21 @@ func TestI2_AnAppThatDoesNotSeeARepositoryDoesNotTakeItsJobsForGone(t *testing.T
 				t.Errorf("a run: %v", err)
 			}
 		})
+	}
+}
+
+// A token is replaced a minute before it expires, so that no call meets one that just did.
+func TestAnAppsTokenIsReplacedAheadOfItsExpiry(t *testing.T) {
+	for left, replaced := range map[time.Duration]bool{30 * time.Second: true, 10 * time.Minute: false} {
+		github := githubsim.New(githubsim.Options{Clock: clocktesting.NewFakeClock(time.Now().Add(left - time.Hour))})
+		w := newAppWorldAt(t, github)
+		for range 3 {
+			if err := w.list(t.Context(), ofWidgets, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := github.Requests()[tokenRoute]; (got > 1) != replaced {
+			t.Errorf("%s before they expire %d tokens were asked for", left, got)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
@@ -73,6 +74,31 @@ func (w *healWorld) heal() time.Duration {
 	next := w.healer.Heal(w.t.Context())
 	w.settle()
 	return next
+}
+
+func redeliveries(t *testing.T) float64 {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "modalrunner_webhook_redeliveries_total" {
+			return family.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatal("there is no such metric")
+	return 0
+}
+
+func TestRedeliveriesAreCounted(t *testing.T) {
+	w := newHealWorld(t)
+	w.GitHub.AddWebhook(simulated.Repository, w.url+Path, "s")
+	w.queue(3)
+	before := redeliveries(t)
+	w.heal()
+	w.Expect(redeliveries(t) - before).To(BeNumerically("==", w.asks()))
+	w.Expect(w.asks()).To(Equal(3))
 }
 
 func TestDeliveriesThatFailedAreMadeAgain(t *testing.T) {
