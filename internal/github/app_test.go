@@ -21,6 +21,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
+	"github.com/modalrunner/modal-runner-controller/test/described"
 )
 
 // secretWorld is a simulated GitHub with an App, and clients over one Secret.
@@ -40,7 +41,7 @@ var key = func() *rsa.PrivateKey {
 
 func newSecretWorld(t *testing.T, data map[string]string) *secretWorld {
 	t.Helper()
-	return newSecretWorldAt(t, githubsim.New(githubsim.Options{}), data)
+	return newSecretWorldAt(t, githubsim.New(githubsim.Options{Wrap: described.Calls(t)}), data)
 }
 
 func newSecretWorldAt(t *testing.T, github *githubsim.Server, data map[string]string) *secretWorld {
@@ -64,7 +65,7 @@ func newSecretWorldAt(t *testing.T, github *githubsim.Server, data map[string]st
 
 func newAppWorld(t *testing.T) *secretWorld {
 	t.Helper()
-	return newAppWorldAt(t, githubsim.New(githubsim.Options{}))
+	return newAppWorldAt(t, githubsim.New(githubsim.Options{Wrap: described.Calls(t)}))
 }
 
 func newAppWorldAt(t *testing.T, github *githubsim.Server) *secretWorld {
@@ -249,7 +250,7 @@ func TestI2_AnAppThatDoesNotSeeARepositoryDoesNotTakeItsJobsForGone(t *testing.T
 // A token is replaced a minute before it expires, so that no call meets one that just did.
 func TestAnAppsTokenIsReplacedAheadOfItsExpiry(t *testing.T) {
 	for left, replaced := range map[time.Duration]bool{30 * time.Second: true, 10 * time.Minute: false} {
-		github := githubsim.New(githubsim.Options{Clock: clocktesting.NewFakeClock(time.Now().Add(left - time.Hour))})
+		github := githubsim.New(githubsim.Options{Wrap: described.Calls(t), Clock: clocktesting.NewFakeClock(time.Now().Add(left - time.Hour))})
 		w := newAppWorldAt(t, github)
 		for range 3 {
 			if err := w.list(t.Context(), ofWidgets, ""); err != nil {

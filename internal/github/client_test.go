@@ -21,6 +21,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
+	"github.com/modalrunner/modal-runner-controller/test/described"
 )
 
 // world is a simulated GitHub and a client for its one repository.
@@ -33,7 +34,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{github: githubsim.New(githubsim.Options{}), clock: clocktesting.NewFakeClock(time.Now())}
+	w := &world{github: githubsim.New(githubsim.Options{Wrap: described.Calls(t)}), clock: clocktesting.NewFakeClock(time.Now())}
 	if err := w.github.Start("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}

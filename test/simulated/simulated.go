@@ -24,6 +24,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
+	"github.com/modalrunner/modal-runner-controller/test/described"
 )
 
 // What every simulated world has.
@@ -55,7 +56,7 @@ type World struct {
 func New(t *testing.T, github githubsim.Options, modal modalsim.Options) *World {
 	t.Helper()
 	clock := clocktesting.NewFakeClock(Noon)
-	github.Clock, modal.Clock = clock, clock
+	github.Clock, modal.Clock, github.Wrap = clock, clock, described.Calls(t)
 	w := &World{Clock: clock, GitHub: githubsim.New(github), Modal: modalsim.New(modal), t: t}
 	must(t, w.GitHub.Start("127.0.0.1:0"))
 	t.Cleanup(w.GitHub.Close)

@@ -63,6 +63,9 @@ func Load(folder string, paths ...string) (*Validator, error) {
 	return &Validator{doc: doc, checked: map[string]int{}}, nil
 }
 
+// Fresh gives a validator of the same description that has seen nothing yet.
+func (v *Validator) Fresh() *Validator { return &Validator{doc: v.doc, checked: map[string]int{}} }
+
 // Middleware checks what next is sent below the API's prefix and what it answers.
 func (v *Validator) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
