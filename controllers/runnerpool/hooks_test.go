@@ -112,7 +112,7 @@ func TestAWebhookOfTwoPoolsIsThereForBoth(t *testing.T) {
 			w := newHookWorld(t)
 			w.reconcile()
 			other := w.pool()
-			other.ObjectMeta.Name, other.UID, other.ResourceVersion, other.Status = "q", "v", "", v1alpha1.RunnerPoolStatus{}
+			other.Name, other.UID, other.ResourceVersion, other.Status = "q", "v", "", v1alpha1.RunnerPoolStatus{}
 			other.Spec.Webhook.URL = hookURL
 			w.Expect(w.cluster.Create(t.Context(), other)).To(Succeed())
 			w.key.Name = "q"
