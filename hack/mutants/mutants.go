@@ -140,7 +140,7 @@ var mutants = []mutant{
 	},
 	{
 		"I7", "what one namespace stores hides nothing from another", "internal/ingress/record.go",
-		"pool == nil || trust(pool) {", "pool == nil || trust(pool) || true {", ingress, "TestI7_WhatAnotherNamespace",
+		"if orphaned || pool != nil && trust(pool) {", "if orphaned || pool == nil || pool != nil {", ingress, "TestI7_WhatAnotherNamespace",
 	},
 	{
 		"I7", "a job from a fork has no runner made", "api/v1alpha1/admission.go",
@@ -172,7 +172,7 @@ var mutants = []mutant{
 	},
 	{
 		"I8", "whoever is throttled is quiet", "internal/github/gate.go",
-		"	if until.After(g.until) {", "	if false {", runner, "TestB50",
+		"	if until.After(g.until) {", "	if false {", github, "TestB50",
 	},
 	{
 		"I8", "attempts wait longer and longer", "controllers/runner/attempt.go",

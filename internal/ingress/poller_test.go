@@ -167,12 +167,16 @@ func TestI7_APollDoesNotEndTheJobsOfAnotherNamespace(t *testing.T) {
 
 // A job that another namespace's pool was told of, by whatever server, does not hide the one of the same ID.
 func TestI7_WhatAnotherNamespaceHasStoredHidesNoJob(t *testing.T) {
-	w := newPollerWorld(t)
-	w.addPool("a-tenant", "t", "gpu", func(*v1alpha1.GitHub) {})
-	id := w.GitHub.AddQueuedJob(simulated.Repository, "build", []string{"modal"})
-	w.store("a-tenant", "t", id, "gpu")
-	w.pollAs("p")
-	w.Expect(w.jobs()).To(ContainElement(HaveField("ObjectMeta.Namespace", simulated.Namespace)))
+	for name, pool := range map[string]string{"of a pool": "t", "of a pool that is gone": "gone"} {
+		t.Run(name, func(t *testing.T) {
+			w := newPollerWorld(t)
+			w.addPool("a-tenant", "t", "gpu", func(*v1alpha1.GitHub) {})
+			id := w.GitHub.AddQueuedJob(simulated.Repository, "build", []string{"modal"})
+			w.store("a-tenant", pool, id, "gpu")
+			w.pollAs("p")
+			w.Expect(w.jobs()).To(ContainElement(HaveField("ObjectMeta.Namespace", simulated.Namespace)))
+		})
+	}
 }
 
 func (w *pollerWorld) addPool(namespace, name string, label v1alpha1.RunnerLabel, change func(*v1alpha1.GitHub)) {

@@ -86,11 +86,11 @@ func (r *Recorder) Record(ctx context.Context, origin Origin, seen github.Job, t
 	if err := r.List(ctx, &pools, client.UnsafeDisableDeepCopy); err != nil {
 		return "", nil, fmt.Errorf("listing pools: %w", err)
 	}
-	if job := trusted(known.Items, pools.Items, trust); job != nil {
+	pool := choose(pools.Items, origin, seen)
+	if job := trusted(known.Items, pools.Items, pool, trust); job != nil {
 		outcome, err := r.update(ctx, job, seen)
 		return outcome, refusal(poolOf(pools.Items, job), job), err
 	}
-	pool := choose(pools.Items, origin, seen)
 	switch {
 	case pool == nil && len(known.Items) == 0:
 		return NoPool, nil, nil
@@ -103,10 +103,13 @@ func (r *Recorder) Record(ctx context.Context, origin Origin, seen github.Job, t
 }
 
 // trusted is the stored job that the sighting may move, nil when there is none. What another namespace has stored under the
-// same name hides nothing: its pools may be told by another server, through a proxy of its own.
-func trusted(known []v1alpha1.WorkflowJob, pools []v1alpha1.RunnerPool, trust Trust) *v1alpha1.WorkflowJob {
+// same name hides no job from the pool that is chosen: it may have been told by another server, through a proxy of its own, and
+// its pool may be gone.
+func trusted(known []v1alpha1.WorkflowJob, pools []v1alpha1.RunnerPool, chosen *v1alpha1.RunnerPool, trust Trust) *v1alpha1.WorkflowJob {
 	for i := range known {
-		if pool := poolOf(pools, &known[i]); pool == nil || trust(pool) {
+		pool := poolOf(pools, &known[i])
+		orphaned := pool == nil && (chosen == nil || chosen.Namespace == known[i].Namespace)
+		if orphaned || pool != nil && trust(pool) {
 			return &known[i]
 		}
 	}
