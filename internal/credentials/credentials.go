@@ -3,10 +3,10 @@
 package credentials
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,6 +78,19 @@ func NewStore(reader client.Reader, clock clock.PassiveClock, ttl time.Duration)
 // Get the values of a Secret, without the white space around them: a Secret that is made from a file ends with a line break,
 // which is part of no credential. Errors are classified as SecretMissing, or Transient when the API server does not answer.
 func (s *Store) Get(ctx context.Context, namespace, name string) (map[string]Redacted, error) {
+	exact, err := s.GetExact(ctx, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	data := make(map[string]Redacted, len(exact))
+	for k, v := range exact {
+		data[k] = Redacted(strings.TrimSpace(string(v)))
+	}
+	return data, nil
+}
+
+// GetExact gives the values of a Secret as they are, for who passes them on. Errors are those of Get.
+func (s *Store) GetExact(ctx context.Context, namespace, name string) (map[string]Redacted, error) {
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	s.mu.Lock()
 	known, ok := s.entries[key]
@@ -112,7 +125,7 @@ func (s *Store) read(ctx context.Context, key types.NamespacedName) (map[string]
 	}
 	data := make(map[string]Redacted, len(secret.Data))
 	for k, v := range secret.Data {
-		data[k] = Redacted(bytes.TrimSpace(v))
+		data[k] = Redacted(v)
 	}
 	return data, nil
 }

@@ -34,6 +34,7 @@ const pollInterval = 30 * time.Second
 func newPollerWorld(t *testing.T) *pollerWorld {
 	t.Helper()
 	w := &pollerWorld{WithT: NewWithT(t), World: simulated.New(t, githubsim.Options{}, modalsim.Options{}), t: t, lanes: lanes.New(parallelPolls)}
+	w.SetDefaultEventuallyTimeout(time.Minute)
 	w.cluster = w.Cluster().
 		WithObjects(&v1alpha1.RunnerPool{
 			ObjectMeta: metav1.ObjectMeta{Namespace: simulated.Namespace, Name: "p", UID: "u"},

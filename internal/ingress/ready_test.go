@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	. "github.com/onsi/gomega"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -64,6 +65,7 @@ func TestReadyMeansThatDeliveriesCanBeStored(t *testing.T) {
 func TestStoppingStoresTheDeliveriesInFlight(t *testing.T) {
 	r := newReceiver(t, repositoryPool("ci", "p", ""))
 	g := NewWithT(t)
+	g.SetDefaultEventuallyTimeout(time.Minute)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	g.Expect(err).NotTo(HaveOccurred())
 	r.webhook.Address = listener.Addr().String()

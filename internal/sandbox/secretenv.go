@@ -17,7 +17,7 @@ func SecretEnv(ctx context.Context, secrets *credentials.Store, namespace string
 		if v.SecretKeyRef == nil {
 			continue
 		}
-		data, err := secrets.Get(ctx, namespace, v.SecretKeyRef.Name)
+		data, err := secrets.GetExact(ctx, namespace, v.SecretKeyRef.Name)
 		if err != nil {
 			return nil, err
 		}
