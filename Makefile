@@ -50,9 +50,17 @@ chaos: assets ## Run JOBS=300 jobs while everything fails in ways that SEED=1 de
 mutants: assets openapi ## Take out the mechanism behind each invariant and see that a test notices; writes out/mutants.md.
 	go run ./hack/mutants $(FLAGS)
 
+.PHONY: modal-js
+modal-js: ## Run the suite against the simulator of Modal with Modal's own JavaScript SDK (needs node 20 and npm).
+	go test -race -count=1 ./test/modaljs
+
 .PHONY: build
 build: ## Build the manager into bin/.
 	CGO_ENABLED=0 go build -trimpath -o bin/manager ./cmd/manager
+
+.PHONY: plugin
+plugin: ## Build kubectl's plugin into bin/kubectl-modalrunner (docs/plugin.md).
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/kubectl-modalrunner ./cmd/kubectl-modalrunner
 
 .PHONY: assets
 assets: ## Provide etcd, kube-apiserver, kube-controller-manager and kubectl (minutes the first time).

@@ -32,8 +32,11 @@ type app struct {
 // validName is what Modal takes for names of objects. Source: modal/_utils/name_utils.py in modal-labs/modal-client.
 var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
+// appID is what names must not look like, by the same source.
+var appID = regexp.MustCompile(`^ap-[A-Za-z0-9]{22}$`)
+
 func checkName(kind, name string) error {
-	if validName.MatchString(name) {
+	if validName.MatchString(name) && !appID.MatchString(name) {
 		return nil
 	}
 	return invalid("Invalid %s name: '%s'.\n\nNames may contain only alphanumeric characters, dashes, periods, and "+

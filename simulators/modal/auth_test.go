@@ -9,6 +9,7 @@ import (
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	. "github.com/onsi/gomega"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -64,6 +65,24 @@ func TestUnaryCallsNeedAValidAuthToken(t *testing.T) {
 	w.Expect(list(with(answer.GetToken(), credentials[4:]...))).To(Equal(codes.InvalidArgument), "no client type")
 	fake.SetTime(fake.Now().Add(20 * time.Minute))
 	w.Expect(list(with(answer.GetToken(), credentials...))).To(Equal(codes.Unauthenticated), "it has expired")
+}
+
+func TestStreamsNeedNoAuthTokenButNoWrongOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, modalsim.Options{Run: exitWith(0)})
+	sb := w.mustCreate(w.app("ci"))
+	read := func(headers ...string) codes.Code {
+		ctx := metadata.AppendToOutgoingContext(w.ctx, headers...)
+		stream, err := w.streaming().SandboxGetLogs(ctx, pb.SandboxGetLogsRequest_builder{SandboxId: sb.SandboxID, Timeout: 5}.Build())
+		w.Expect(err).NotTo(HaveOccurred())
+		_, err = stream.Recv()
+		return status.Code(err)
+	}
+	w.Expect(read()).To(Equal(codes.OK))
+	answer, err := w.raw(credentials...).AuthTokenGet(w.ctx, &pb.AuthTokenGetRequest{})
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Expect(read("x-modal-auth-token", answer.GetToken())).To(Equal(codes.OK))
+	w.Expect(read("x-modal-auth-token", "x")).To(Equal(codes.Unauthenticated))
 }
 
 func TestClientRefreshesItsAuthToken(t *testing.T) {

@@ -68,7 +68,8 @@ func (s *Server) prepare(req *pb.SandboxCreateRequest) (*sandbox, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &sandbox{
 		app: owner, request: req, image: img, env: env, state: StateCreated, log: newLogs(s.clock), tags: map[string]string{},
-		execs: map[string]*execution{}, ctx: ctx, cancel: cancel, done: make(chan struct{}), gone: make(chan struct{}),
+		stdin: stdin{log: newByteLog()}, execs: map[string]*execution{}, ctx: ctx, cancel: cancel,
+		done: make(chan struct{}), gone: make(chan struct{}),
 	}, nil
 }
 

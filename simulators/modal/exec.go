@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -41,6 +41,14 @@ func (e *execution) ended() bool {
 	default:
 		return false
 	}
+}
+
+// end of a command that has ended: the exit code, or the signal that killed it.
+func (e *execution) end() (code, signal *int32) {
+	if e.killed {
+		return nil, new(int32(syscall.SIGKILL))
+	}
+	return new(int32(e.exit)), nil
 }
 
 // maxChunk of a stream's message.
@@ -149,17 +157,14 @@ func checkExec(req *pb.TaskExecStartRequest) error {
 		return invalid("exec ID is missing")
 	case len(req.GetCommandArgs()) == 0 || req.GetCommandArgs()[0] == "":
 		return invalid("command must not be empty")
-	case req.GetWorkdir() != "" && !path.IsAbs(req.GetWorkdir()):
-		return invalid("the Workdir value must be an absolute path, got: %s", req.GetWorkdir())
 	}
-	total := 0
-	for _, arg := range req.GetCommandArgs() {
-		total += len(arg)
+	if err := checkArgs(req.GetCommandArgs()); err != nil {
+		return err
 	}
-	if total > maxArgBytes {
-		return invalid("Total length of CMD arguments must be less than %d bytes. Got %d bytes.", maxArgBytes, total)
+	if err := checkTerminal(req.GetPtyInfo()); err != nil {
+		return err
 	}
-	return nil
+	return checkWorkdir(req.GetWorkdir())
 }
 
 // execute the command, under the lock. It is killed with its sandbox, or by its own timeout.
@@ -176,9 +181,13 @@ func (s *Server) execute(sb *sandbox, e *execution, req *pb.TaskExecStartRequest
 	if req.GetStdoutConfig() == pb.TaskExecStdoutConfig_TASK_EXEC_STDOUT_CONFIG_DEVNULL {
 		container.Stdout = io.Discard
 	}
-	if req.GetStderrConfig() == pb.TaskExecStderrConfig_TASK_EXEC_STDERR_CONFIG_DEVNULL {
+	switch req.GetStderrConfig() {
+	case pb.TaskExecStderrConfig_TASK_EXEC_STDERR_CONFIG_DEVNULL:
 		container.Stderr = io.Discard
+	case pb.TaskExecStderrConfig_TASK_EXEC_STDERR_CONFIG_STDOUT:
+		container.Stderr = container.Stdout
 	}
+	container.inTerminal(req.GetPtyInfo())
 	var timeout *event
 	if secs := req.GetTimeoutSecs(); secs > 0 {
 		timeout = s.timeline.after(time.Duration(secs)*time.Second, cancel)
@@ -221,12 +230,21 @@ func (r *router) TaskExecWait(ctx context.Context, req *pb.TaskExecWaitRequest) 
 		return nil, status.FromContextError(ctx.Err()).Err()
 	case <-e.done:
 	}
-	if e.killed {
-		kill := int32(9)
-		return pb.TaskExecWaitResponse_builder{Signal: &kill}.Build(), nil
+	code, signal := e.end()
+	return pb.TaskExecWaitResponse_builder{Code: code, Signal: signal}.Build(), nil
+}
+
+// TaskExecPoll gives what TaskExecWait gives if the command has ended, and nothing while it runs.
+func (r *router) TaskExecPoll(ctx context.Context, req *pb.TaskExecPollRequest) (*pb.TaskExecPollResponse, error) {
+	e, err := r.execution(ctx, req.GetTaskId(), req.GetExecId())
+	if err != nil {
+		return nil, err
 	}
-	code := int32(e.exit)
-	return pb.TaskExecWaitResponse_builder{Code: &code}.Build(), nil
+	if !e.ended() {
+		return &pb.TaskExecPollResponse{}, nil
+	}
+	code, signal := e.end()
+	return pb.TaskExecPollResponse_builder{Code: code, Signal: signal}.Build(), nil
 }
 
 // TaskExecStdioRead streams an output of a command from an offset to its end.

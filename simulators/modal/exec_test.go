@@ -2,10 +2,12 @@ package modal_test
 
 import (
 	"io"
+	"strings"
 	"testing"
 	"time"
 
 	sdk "github.com/modal-labs/libmodal/modal-go"
+	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	. "github.com/onsi/gomega"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -63,4 +65,51 @@ func TestExecIsActivityThatKeepsAnIdleSandbox(t *testing.T) {
 	w.Expect(sb.Poll(w.ctx)).To(BeNil())
 	fake.Step(20 * time.Second)
 	w.Expect(sb.Poll(w.ctx)).NotTo(BeNil())
+}
+
+func TestExecIsPolledAndMayMergeItsOutputs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, modalsim.Options{Exec: modalsim.Process(asIs)})
+	sb := w.mustCreate(w.app("ci"))
+	seen, _ := w.server.Sandbox(sb.SandboxID)
+	router := w.router(seen.TaskID)
+	_, err := router.TaskExecStart(w.ctx, pb.TaskExecStartRequest_builder{
+		TaskId: seen.TaskID, ExecId: "e", CommandArgs: []string{"sh", "-c", "echo 1; echo 2 >&2; echo 3; read line; exit 4"},
+		StdoutConfig: pb.TaskExecStdoutConfig_TASK_EXEC_STDOUT_CONFIG_PIPE,
+		StderrConfig: pb.TaskExecStderrConfig_TASK_EXEC_STDERR_CONFIG_STDOUT,
+	}.Build())
+	w.Expect(err).NotTo(HaveOccurred())
+	poll := func() (*pb.TaskExecPollResponse, error) {
+		return router.TaskExecPoll(w.ctx, pb.TaskExecPollRequest_builder{TaskId: seen.TaskID, ExecId: "e"}.Build())
+	}
+	w.Expect(must(poll()).HasExitStatus()).To(BeFalse())
+	end := pb.TaskExecStdinWriteRequest_builder{TaskId: seen.TaskID, ExecId: "e", Eof: true}.Build()
+	_, err = router.TaskExecStdinWrite(w.ctx, end)
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Eventually(poll).Should(HaveField("GetCode()", BeEquivalentTo(4)))
+	stream, err := router.TaskExecStdioRead(w.ctx, pb.TaskExecStdioReadRequest_builder{TaskId: seen.TaskID, ExecId: "e"}.Build())
+	w.Expect(err).NotTo(HaveOccurred())
+	var text strings.Builder
+	for {
+		batch, err := stream.Recv()
+		if err != nil {
+			break
+		}
+		text.Write(batch.GetData())
+	}
+	w.Expect(strings.Fields(text.String())).To(ConsistOf("1", "2", "3"))
+	_, err = router.TaskExecPoll(w.ctx, pb.TaskExecPollRequest_builder{TaskId: seen.TaskID, ExecId: "none"}.Build())
+	w.Expect(status.Code(err)).To(Equal(codes.NotFound))
+}
+
+func TestExecsAreChecked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, modalsim.Options{Exec: exitWith(0)})
+	sb := w.mustCreate(w.app("ci"))
+	for name, command := range map[string][]string{"empty": {""}, "none": {}, "null": {"echo", "a\x00b"}} {
+		_, err := sb.Exec(w.ctx, command, nil)
+		w.Expect(status.Code(err)).To(Equal(codes.InvalidArgument), name)
+	}
+	_, err := sb.Exec(w.ctx, []string{"pwd"}, &sdk.SandboxExecParams{Workdir: "relative"})
+	w.Expect(status.Code(err)).To(Equal(codes.InvalidArgument))
 }

@@ -19,7 +19,8 @@ const idempotencyWindow = 10 * time.Minute
 // changing are the methods whose answers are kept: the others change nothing, so that doing them again is as good.
 var changing = map[string]bool{
 	"AppGetOrCreate": true, "SecretGetOrCreate": true, "SecretDelete": true, "ImageGetOrCreate": true, "ImageDelete": true,
-	"SandboxCreate": true, "SandboxTerminate": true, "SandboxTagsSet": true, "VolumeGetOrCreate": true, "VolumeDelete": true,
+	"SandboxCreate": true, "SandboxTerminate": true, "SandboxTagsSet": true, "SandboxStdinWrite": true,
+	"VolumeGetOrCreate": true, "VolumeDelete": true,
 }
 
 // idempotency keeps the answers to calls by their x-idempotency-key, so that a retry of a call whose answer was lost gets

@@ -147,6 +147,37 @@ func TestPrivateImagesNeedTheirSecret(t *testing.T) {
 	w.Expect(build("wrong")).To(MatchError(ContainSubstring("authentication required")))
 	w.Expect(build("other")).To(MatchError(ContainSubstring("missing the key REGISTRY_USERNAME")))
 	w.Expect(build("right")).To(Succeed())
+	w.Expect(build("")).To(MatchError(ContainSubstring("authentication required")), "that it was built shows it to nobody else")
+	builds := len(w.server.Images())
+	w.server.AddSecret("renamed", map[string]string{"REGISTRY_USERNAME": "robot", "REGISTRY_PASSWORD": "pw"})
+	w.Expect(build("renamed")).To(Succeed())
+	w.Expect(w.server.Images()).To(HaveLen(builds), "the same credentials, the same image")
+}
+
+func TestPrivateImagesOfCloudsNeedTheirKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, modalsim.Options{})
+	app := w.app("ci")
+	w.server.AddPrivateImage("1.dkr.ecr.us-east-1.amazonaws.com/runner:1", "AKIA1", "key")
+	w.server.AddPrivateImage("us-east1-docker.pkg.dev/p/r/runner:1", "_json_key", `{"type":"service_account"}`)
+	secret := func(values map[string]string) *sdk.Secret { return must(w.client.Secrets.FromMap(w.ctx, values, nil)) }
+	ecr := func(values map[string]string) error {
+		_, err := w.client.Images.FromAwsEcr("1.dkr.ecr.us-east-1.amazonaws.com/runner:1", secret(values)).Build(w.ctx, app)
+		return err
+	}
+	gcp := func(values map[string]string) error {
+		_, err := w.client.Images.FromGcpArtifactRegistry("us-east1-docker.pkg.dev/p/r/runner:1", secret(values)).Build(w.ctx, app)
+		return err
+	}
+	keys := map[string]string{"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "key"}
+	w.Expect(ecr(keys)).To(MatchError(ContainSubstring("missing the key AWS_REGION")))
+	keys["AWS_REGION"] = "us-east-1"
+	w.Expect(ecr(keys)).To(Succeed())
+	keys["AWS_SECRET_ACCESS_KEY"] = "other"
+	w.Expect(ecr(keys)).To(MatchError(ContainSubstring("authentication required")))
+	w.Expect(gcp(keys)).To(MatchError(ContainSubstring("missing the key SERVICE_ACCOUNT_JSON")))
+	w.Expect(gcp(map[string]string{"SERVICE_ACCOUNT_JSON": "{}"})).To(MatchError(ContainSubstring("authentication required")))
+	w.Expect(gcp(map[string]string{"SERVICE_ACCOUNT_JSON": `{"type":"service_account"}`})).To(Succeed())
 }
 
 func TestImageDefinitionsAreChecked(t *testing.T) {

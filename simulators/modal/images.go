@@ -132,17 +132,19 @@ func (s *Server) checkImage(req *pb.ImageGetOrCreateRequest) (*app, error) {
 	return owner, checkGPU(def.GetGpuConfig())
 }
 
-// imageKey is equal for equal contents: commands, base images, GPU, builder version. The app and the secrets are no
-// part of it; the SDK makes a new ephemeral secret for each build of one layer.
+// imageKey is equal for equal contents: commands, base images, GPU, builder version, and the credentials of the registry,
+// since a private image is for those only who may pull it. The app and the secrets' IDs are no part of it; the SDK makes a
+// new ephemeral secret for each build of one layer.
 func (s *Server) imageKey(req *pb.ImageGetOrCreateRequest) [sha256.Size]byte {
 	var bases []string
 	for _, base := range req.GetImage().GetBaseImages() {
 		bases = append(bases, base.GetDockerTag()+"="+base.GetImageId())
 	}
 	gpu := req.GetImage().GetGpuConfig()
+	username, password, _ := s.credentials(req.GetImage().GetImageRegistryConfig())
 	text, _ := json.Marshal([]any{
 		req.GetBuilderVersion(), req.GetImage().GetDockerfileCommands(), bases, gpu.GetGpuType(), gpu.GetCount(),
-		req.GetImage().GetBuildArgs(),
+		req.GetImage().GetBuildArgs(), username, password,
 	})
 	return sha256.Sum256(text)
 }

@@ -8,6 +8,7 @@ import (
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"k8s.io/utils/clock"
@@ -20,7 +21,7 @@ func (s *Server) unary(
 	method := path.Base(info.FullMethod)
 	defer func() { s.calls.add(method, status.Code(err)) }()
 	s.timeline.settle()
-	who, err := s.authenticate(ctx, info.FullMethod, true)
+	who, err := s.authenticate(ctx, info.FullMethod, info.FullMethod != pb.ModalClient_AuthTokenGet_FullMethodName)
 	if err != nil {
 		return nil, err
 	}
@@ -40,13 +41,15 @@ func (s *Server) unary(
 	return answer, nil
 }
 
-// stream is what every streaming call goes through. Streams carry no auth token and no idempotency key.
+// stream is what every streaming call goes through. Streams carry no idempotency key, and an auth token with the JavaScript
+// SDK only: one that is there must be valid.
 func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	method := path.Base(info.FullMethod)
 	defer func() { s.calls.add(method, status.Code(err)) }()
 	s.timeline.settle()
 	ctx := stream.Context()
-	if _, err := s.authenticate(ctx, info.FullMethod, false); err != nil {
+	md, _ := metadata.FromIncomingContext(ctx)
+	if _, err := s.authenticate(ctx, info.FullMethod, len(md.Get("x-modal-auth-token")) > 0); err != nil {
 		return err
 	}
 	return s.faults.apply(ctx, method, nil, func() error {
@@ -58,11 +61,10 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 }
 
 // authenticate a call; the identity it gives is that of the token.
-func (s *Server) authenticate(ctx context.Context, fullMethod string, unary bool) (string, error) {
+func (s *Server) authenticate(ctx context.Context, fullMethod string, needsAuthToken bool) (string, error) {
 	if path.Base(path.Dir(fullMethod)) == pb.TaskCommandRouter_ServiceDesc.ServiceName {
 		return s.tokens.checkTask(ctx)
 	}
-	needsAuthToken := unary && fullMethod != pb.ModalClient_AuthTokenGet_FullMethodName
 	return s.tokens.check(ctx, needsAuthToken)
 }
 

@@ -39,14 +39,17 @@ func (s *Server) later(sb *sandbox, d time.Duration, do func()) {
 	}))
 }
 
-// start the command of a sandbox, under the lock.
+// start the command of a sandbox, under the lock. Without a command it stays (Sandboxes.Create of both SDKs).
 func (s *Server) start(sb *sandbox) {
 	if sb.fault.InitFailure != "" {
 		s.finish(sb, resultOf(pb.GenericResult_GENERIC_STATUS_INIT_FAILURE, 0, sb.fault.InitFailure))
 		return
 	}
-	program := sb.definition().GetEntrypointArgs()[0]
-	if !sb.image.fs.has(program, sb.definition().GetWorkdir()) {
+	c, run := sb.container(), s.options.Run
+	c.inTerminal(sb.definition().GetPtyInfo())
+	if len(c.Command) == 0 {
+		run = untilKilled
+	} else if program := c.Command[0]; !sb.image.fs.has(program, sb.definition().GetWorkdir()) {
 		s.finish(sb, resultOf(pb.GenericResult_GENERIC_STATUS_INIT_FAILURE, 0,
 			fmt.Sprintf("Sandbox failed to start: exec: %q: executable file not found", program)))
 		return
@@ -61,13 +64,13 @@ func (s *Server) start(sb *sandbox) {
 	if sb.fault.Status != pb.GenericResult_GENERIC_STATUS_UNSPECIFIED {
 		s.later(sb, sb.fault.After, func() { s.finish(sb, resultOf(sb.fault.Status, sb.fault.ExitCode, sb.fault.Exception)) })
 	}
-	go s.run(sb, sb.container())
+	go s.run(sb, run, c)
 }
 
 // run the command of a sandbox; the sandbox ends with it.
-func (s *Server) run(sb *sandbox, c Container) {
+func (s *Server) run(sb *sandbox, run RunFunc, c Container) {
 	defer close(sb.gone)
-	exit := s.options.Run(sb.ctx, c)
+	exit := run(sb.ctx, c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := pb.GenericResult_GENERIC_STATUS_SUCCESS
@@ -77,7 +80,8 @@ func (s *Server) run(sb *sandbox, c Container) {
 	s.finish(sb, resultOf(status, int32(exit), ""))
 }
 
-// watchIdle ends a sandbox when nothing was executed in it for a while. Its entrypoint does not count as activity.
+// watchIdle ends a sandbox when nothing was executed in it, or written to its stdin, for a while. Its entrypoint does not
+// count as activity. Source: modal.com/docs/guide/sandboxes.
 func (s *Server) watchIdle(sb *sandbox, idle time.Duration) {
 	running := slices.ContainsFunc(slices.Collect(maps.Values(sb.execs)), func(e *execution) bool { return !e.ended() })
 	left := sb.active.Add(idle).Sub(s.clock.Now())

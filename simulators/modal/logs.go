@@ -181,24 +181,25 @@ func (r *logReader) next(ctx context.Context, window <-chan time.Time) (entries 
 	}
 }
 
+// taskLogs of entries, without timestamp_ns: Modal's JavaScript SDK cannot read a time in nanoseconds, so Modal sends none.
 func taskLogs(entries []logEntry) []*pb.TaskLogs {
 	items := make([]*pb.TaskLogs, 0, len(entries))
 	for _, entry := range entries {
 		items = append(items, pb.TaskLogs_builder{
-			Data: entry.data, FileDescriptor: entry.fd, Timestamp: seconds(entry.at), TimestampNs: uint64(entry.at.UnixNano()),
+			Data: entry.data, FileDescriptor: entry.fd, Timestamp: seconds(entry.at),
 		}.Build())
 	}
 	return items
 }
 
-// window of a call that waits for as long as the caller says, at most a minute. A window of nothing is over at once.
+// window of a call that waits for as long as the caller says, at most Options.Window. A window of nothing is over at once.
 func (s *Server) window(timeout float32) (over <-chan time.Time, stop func()) {
 	if timeout <= 0 {
 		now := make(chan time.Time, 1)
 		now <- s.clock.Now()
 		return now, func() {}
 	}
-	timer := s.clock.NewTimer(min(time.Duration(float64(timeout)*float64(time.Second)), time.Minute))
+	timer := s.clock.NewTimer(min(time.Duration(float64(timeout)*float64(time.Second)), s.options.Window))
 	return timer.C(), func() { timer.Stop() }
 }
 

@@ -1,6 +1,7 @@
 package modal_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,32 @@ func TestLogsAreStreamedByFileDescriptorToTheEnd(t *testing.T) {
 	w.Expect(io.ReadAll(sb.Stdout)).To(BeEquivalentTo("out 2\n"))
 	w.Expect(io.ReadAll(sb.Stderr)).To(BeEquivalentTo("err 1\n"))
 	w.Expect(w.server.Logs(sb.SandboxID)).To(Equal("out 1\nerr 1\nout 2\n"))
+}
+
+func TestLogsAreReadOverManyWindows(t *testing.T) {
+	t.Parallel()
+	next := make(chan struct{})
+	w := newWorld(t, modalsim.Options{Window: 20 * time.Millisecond, Run: func(_ context.Context, c modalsim.Container) int {
+		for i := range 3 {
+			<-next
+			fmt.Fprintf(c.Stdout, "line %d\n", i)
+		}
+		return 0
+	}})
+	sb := w.mustCreate(w.app("ci"))
+	lines := bufio.NewReader(sb.Stdout)
+	for i := range 3 {
+		calls := w.server.CallCount("SandboxGetLogs")
+		read := make(chan string)
+		go func() {
+			line, _ := lines.ReadString('\n')
+			read <- line
+		}()
+		w.Eventually(func() int { return w.server.CallCount("SandboxGetLogs") }).Should(BeNumerically(">", calls+1))
+		next <- struct{}{}
+		w.Eventually(read).Should(Receive(Equal(fmt.Sprintf("line %d\n", i))))
+	}
+	w.Expect(sb.Wait(w.ctx)).To(Equal(0))
 }
 
 func TestLogsSplitNoCharacters(t *testing.T) {

@@ -3,6 +3,7 @@ package modal
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -23,16 +24,24 @@ type registryTag struct {
 // baseFiles are in every image that is made of Debian or Ubuntu.
 var baseFiles = func() []string {
 	var files []string
-	for _, name := range strings.Fields("sh bash dash cat chmod chown cp date dd df echo false grep gzip ln ls mkdir mktemp mv ps pwd " +
-		"rm rmdir sed sleep sync tar touch true uname") {
+	for _, name := range strings.Fields("sh bash dash cat chgrp chmod chown cp date dd df dir echo false grep gzip ln ls mkdir " +
+		"mknod mktemp mv ps pwd readlink rm rmdir sed sleep stty sync tar touch true uname vdir") {
 		files = append(files, "/bin/"+name, "/usr/bin/"+name)
 	}
-	for _, name := range strings.Fields("apt apt-get awk basename cut dirname env expr find head id nohup printf seq sort stat " +
-		"tail tee test timeout tr uniq wc which whoami xargs yes") {
+	for _, name := range strings.Fields("apt apt-get arch awk b2sum base32 base64 basename cksum comm csplit cut dircolors dirname " +
+		"du env expand expr factor find fmt fold groups head hostid id install join link logname md5sum mkfifo nice nl nohup nproc " +
+		"numfmt od paste pathchk pinky pr printenv printf ptx realpath script seq sha1sum sha256sum sha512sum shred shuf " +
+		"sort split stat stdbuf sum tac tail tee test timeout tr truncate tsort tty unexpand uniq unlink users wc which who whoami " +
+		"xargs yes") {
 		files = append(files, "/usr/bin/"+name)
 	}
 	return files
 }()
+
+// alpineFiles are in every image that is made of Alpine, which has another package manager and no bash.
+var alpineFiles = append(slices.DeleteFunc(slices.Clone(baseFiles), func(file string) bool {
+	return slices.Contains([]string{"apt", "apt-get", "bash", "dash", "script", "stdbuf"}, path.Base(file))
+}), "/sbin/apk")
 
 // newRegistry with the tags that tests are likely to want.
 func newRegistry(defaults bool) *registry {
@@ -48,7 +57,7 @@ func newRegistry(defaults bool) *registry {
 	} {
 		r.add(registryTag{pattern: pattern, files: baseFiles})
 	}
-	r.add(registryTag{pattern: "alpine:3.*", files: baseFiles})
+	r.add(registryTag{pattern: "alpine:3.*", files: alpineFiles})
 	r.add(registryTag{pattern: "python:3.*", files: append([]string{"/usr/local/bin/python", "/usr/local/bin/python3"}, baseFiles...)})
 	// GitHub's own runner image, github.com/actions/runner/blob/main/images/Dockerfile.
 	for _, pattern := range []string{
@@ -91,7 +100,8 @@ func (s *Server) AddRegistryImage(tag string, files ...string) {
 	s.registry.add(registryTag{pattern: tag, files: append(append([]string(nil), baseFiles...), files...)})
 }
 
-// AddPrivateImage that can be pulled with a Modal secret only, whose REGISTRY_USERNAME and REGISTRY_PASSWORD are these.
+// AddPrivateImage that can be pulled with a Modal secret only. These are its REGISTRY_USERNAME and REGISTRY_PASSWORD, at AWS
+// the ID and the secret of the access key, at Google "_json_key" and the JSON of the service account.
 func (s *Server) AddPrivateImage(tag, username, password string, files ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,8 +125,30 @@ func (s *Server) RemoveRegistryImage(tag string) {
 // registryKeys that a registry secret must have. Source: modal.com/docs/guide/private-registries.
 var registryKeys = map[pb.RegistryAuthType][]string{
 	pb.RegistryAuthType_REGISTRY_AUTH_TYPE_STATIC_CREDS: {"REGISTRY_USERNAME", "REGISTRY_PASSWORD"},
-	pb.RegistryAuthType_REGISTRY_AUTH_TYPE_AWS:          {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+	pb.RegistryAuthType_REGISTRY_AUTH_TYPE_AWS:          {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"},
 	pb.RegistryAuthType_REGISTRY_AUTH_TYPE_GCP:          {"SERVICE_ACCOUNT_JSON"},
+}
+
+// credentials for a registry, or what the secret lacks. The lock is held.
+func (s *Server) credentials(config *pb.ImageRegistryConfig) (username, password string, err error) {
+	kind, values := config.GetRegistryAuthType(), map[string]string{}
+	if found := s.secrets[config.GetSecretId()]; found != nil {
+		values = found.values
+	}
+	for _, key := range registryKeys[kind] {
+		if values[key] == "" {
+			return "", "", fmt.Errorf("the registry secret is missing the key %s", key)
+		}
+	}
+	switch kind {
+	case pb.RegistryAuthType_REGISTRY_AUTH_TYPE_STATIC_CREDS:
+		return values["REGISTRY_USERNAME"], values["REGISTRY_PASSWORD"], nil
+	case pb.RegistryAuthType_REGISTRY_AUTH_TYPE_AWS:
+		return values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"], nil
+	case pb.RegistryAuthType_REGISTRY_AUTH_TYPE_GCP:
+		return "_json_key", values["SERVICE_ACCOUNT_JSON"], nil
+	}
+	return "", "", nil
 }
 
 // pull a tag, or tell why it cannot be. The lock is held.
@@ -125,18 +157,11 @@ func (s *Server) pull(tag string, config *pb.ImageRegistryConfig) (*filesystem, 
 	if !found {
 		return nil, fmt.Errorf("failed to pull image '%s': manifest unknown: not found in the registry", tag)
 	}
-	values := map[string]string{}
-	if keys := registryKeys[config.GetRegistryAuthType()]; keys != nil {
-		if found := s.secrets[config.GetSecretId()]; found != nil {
-			values = found.values
-		}
-		for _, key := range keys {
-			if values[key] == "" {
-				return nil, fmt.Errorf("the registry secret is missing the key %s", key)
-			}
-		}
+	username, password, err := s.credentials(config)
+	if err != nil {
+		return nil, err
 	}
-	if known.username != "" && (values["REGISTRY_USERNAME"] != known.username || values["REGISTRY_PASSWORD"] != known.password) {
+	if known.username != "" && (username != known.username || password != known.password) {
 		return nil, fmt.Errorf("failed to pull image '%s': unauthorized: authentication required", tag)
 	}
 	fs := &filesystem{files: map[string]bool{}, env: map[string]string{}, workdir: "/"}

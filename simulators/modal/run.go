@@ -3,6 +3,8 @@ package modal
 import (
 	"context"
 	"io"
+
+	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 )
 
 // RunFunc is what runs inside a sandbox, or what is executed in it. Its context ends when the sandbox is killed. It
@@ -15,13 +17,35 @@ type Container struct {
 	AppID, AppName, ImageID string
 	// Command that was asked for: that of the sandbox, or the one to execute in it.
 	Command []string
-	// Env is the image's, then Modal's own, then that of the secrets in their order.
+	// Env is the image's, then Modal's own, then that of the secrets in their order, then the terminal's.
 	Env map[string]string
 	// Workdir of the command, within the image.
-	Workdir        string
+	Workdir string
+	// Stdout and Stderr are one stream when there is a terminal.
 	Stdout, Stderr io.Writer
-	// Stdin is set for executed commands only.
+	// Stdin is open until its writer closes it, or the sandbox is killed.
 	Stdin io.Reader
+	// PTY that was asked for; nil for none.
+	PTY *PTY
+}
+
+// PTY is a terminal, as large as it was at the start: the protocol cannot resize it.
+type PTY struct{ Rows, Cols uint16 }
+
+// inTerminal gives a program the terminal that was asked for, if any.
+func (c *Container) inTerminal(info *pb.PTYInfo) {
+	if !info.GetEnabled() {
+		return
+	}
+	c.PTY = &PTY{Rows: uint16(info.GetWinszRows()), Cols: uint16(info.GetWinszCols())}
+	c.Stderr = c.Stdout
+	for name, value := range map[string]string{
+		"TERM": info.GetEnvTerm(), "COLORTERM": info.GetEnvColorterm(), "TERM_PROGRAM": info.GetEnvTermProgram(),
+	} {
+		if value != "" {
+			c.Env[name] = value
+		}
+	}
 }
 
 // untilKilled is the RunFunc of a sandbox that stays.

@@ -33,8 +33,9 @@ type sandbox struct {
 	result *pb.GenericResult
 
 	created, started, finished time.Time
-	// active is when something was last executed in it.
+	// active is when something was last executed in it or written to its stdin.
 	active time.Time
+	stdin  stdin
 	execs  map[string]*execution
 	timers []*event
 
@@ -158,6 +159,7 @@ func (sb *sandbox) container() Container {
 		Command: slices.Clone(sb.definition().GetEntrypointArgs()), Env: env, Workdir: workdir,
 		Stdout: sb.log.writer(pb.FileDescriptor_FILE_DESCRIPTOR_STDOUT),
 		Stderr: sb.log.writer(pb.FileDescriptor_FILE_DESCRIPTOR_STDERR),
+		Stdin:  &byteReader{ctx: sb.ctx, log: sb.stdin.log},
 	}
 }
 

@@ -55,6 +55,19 @@ func TestPollIsNilUntilTheCommandEnds(t *testing.T) {
 	w.Expect(seen.Finished).NotTo(BeZero())
 }
 
+func TestWithoutACommandASandboxStays(t *testing.T) {
+	t.Parallel()
+	fake := clocktesting.NewFakeClock(time.Unix(1_700_000_000, 0))
+	w := newWorld(t, modalsim.Options{Clock: fake, Run: exitWith(3), Exec: exitWith(4)})
+	sb := w.mustCreate(w.app("ci"), command())
+	w.Expect(sb.Poll(w.ctx)).To(BeNil())
+	run, err := sb.Exec(w.ctx, []string{"true"}, nil)
+	w.Expect(err).NotTo(HaveOccurred())
+	w.Expect(run.Wait(w.ctx)).To(Equal(4))
+	fake.Step(time.Hour)
+	w.Expect(*must(sb.Poll(w.ctx))).To(Equal(124))
+}
+
 func TestTerminateAnswersWhenTheProcessIsGone(t *testing.T) {
 	t.Parallel()
 	die := make(chan struct{})

@@ -41,6 +41,8 @@ type Options struct {
 	CreateRate int
 	// PageSize of SandboxList, 50 by default.
 	PageSize int
+	// Window is how long a call waits and a stream of logs lasts at most, whatever it asks for; a minute by default.
+	Window time.Duration
 	// AuthTokenLife is how long an auth token is valid, 20 minutes by default.
 	AuthTokenLife time.Duration
 	// NoRegistry leaves out the registry images that are known by default.
@@ -61,6 +63,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.PageSize == 0 {
 		o.PageSize = 50
+	}
+	if o.Window == 0 {
+		o.Window = time.Minute
 	}
 	if o.AuthTokenLife == 0 {
 		o.AuthTokenLife = 20 * time.Minute

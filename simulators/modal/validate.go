@@ -1,12 +1,15 @@
 package modal
 
 import (
+	"math"
 	"net/netip"
 	"path"
 	"slices"
 	"strings"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 const (
@@ -38,20 +41,41 @@ func checkIdentity(def *pb.Sandbox) error {
 
 func checkCommand(def *pb.Sandbox) error {
 	args := def.GetEntrypointArgs()
-	if len(args) == 0 || args[0] == "" {
+	if len(args) > 0 && args[0] == "" {
 		return invalid("Sandbox command must not be empty")
 	}
+	if err := checkArgs(args); err != nil {
+		return err
+	}
+	if err := checkTerminal(def.GetPtyInfo()); err != nil {
+		return err
+	}
+	return checkWorkdir(def.GetWorkdir())
+}
+
+func checkArgs(args []string) error {
 	total := 0
 	for _, arg := range args {
 		total += len(arg)
 		if strings.ContainsRune(arg, 0) {
-			return invalid("Sandbox command contains a null byte")
+			return invalid("the command contains a null byte")
 		}
 	}
 	if total > maxArgBytes {
 		return invalid("Total length of CMD arguments must be less than %d bytes. Got %d bytes.", maxArgBytes, total)
 	}
-	if workdir := def.GetWorkdir(); workdir != "" && !path.IsAbs(workdir) {
+	return nil
+}
+
+func checkTerminal(info *pb.PTYInfo) error {
+	if info.GetWinszRows() > math.MaxUint16 || info.GetWinszCols() > math.MaxUint16 {
+		return invalid("Invalid terminal size: %d rows, %d columns", info.GetWinszRows(), info.GetWinszCols())
+	}
+	return nil
+}
+
+func checkWorkdir(workdir string) error {
+	if workdir != "" && !path.IsAbs(workdir) {
 		return invalid("the Workdir value must be an absolute path, got: %s", workdir)
 	}
 	return nil
@@ -90,7 +114,8 @@ func checkResources(def *pb.Sandbox) error {
 
 // gpuTypes as the SDK sends them, in upper case. Source: modal.com/docs/guide/gpu.
 var gpuTypes = []string{
-	"T4", "L4", "A10", "A10G", "L40S", "A100", "A100-40GB", "A100-80GB", "RTX-PRO-6000", "H100", "H100!", "H200", "B200", "ANY",
+	"T4", "L4", "A10", "A10G", "L40S", "A100", "A100-40GB", "A100-80GB", "RTX-PRO-6000", "H100", "H100!", "H200", "B200",
+	"B200+", "ANY",
 }
 
 func checkGPU(gpu *pb.GPUConfig) error {
@@ -103,8 +128,12 @@ func checkGPU(gpu *pb.GPUConfig) error {
 	if !slices.Contains(gpuTypes, gpu.GetGpuType()) {
 		return invalid("Invalid GPU type: %s", gpu.GetGpuType())
 	}
-	if gpu.GetCount() < 1 || gpu.GetCount() > 8 {
-		return invalid("GPU count must be between 1 and 8, got %d", gpu.GetCount())
+	most := uint32(8)
+	if gpu.GetGpuType() == "A10" || gpu.GetGpuType() == "A10G" {
+		most = 4
+	}
+	if gpu.GetCount() < 1 || gpu.GetCount() > most {
+		return invalid("%s count must be between 1 and %d, got %d", gpu.GetGpuType(), most, gpu.GetCount())
 	}
 	return nil
 }
@@ -152,6 +181,9 @@ func checkNetwork(def *pb.Sandbox) error {
 			}
 		}
 	}
+	if def.GetCustomDomain() != "" {
+		return status.Errorf(codes.PermissionDenied, "The custom domain '%s' is not set up for this workspace", def.GetCustomDomain())
+	}
 	seen := map[uint32]bool{}
 	for _, port := range ports {
 		if port.GetPort() < 1 || port.GetPort() > 65535 || seen[port.GetPort()] {
@@ -162,27 +194,51 @@ func checkNetwork(def *pb.Sandbox) error {
 	return nil
 }
 
+// checkMounts by the rules of modal/_utils/mount_utils.py in modal-labs/modal-client.
 func checkMounts(def *pb.Sandbox) error {
-	seen := map[string]bool{}
-	check := func(mount string) error {
-		if !path.IsAbs(mount) || path.Clean(mount) == "/" || seen[path.Clean(mount)] {
-			return invalid("Invalid or repeated mount path: '%s'", mount)
-		}
-		seen[path.Clean(mount)] = true
-		return nil
-	}
+	places, volumes := map[string]bool{}, map[string]bool{}
 	for _, mount := range def.GetVolumeMounts() {
-		if err := check(mount.GetMountPath()); err != nil {
+		if err := checkMountPath(mount.GetMountPath(), places); err != nil {
 			return err
 		}
+		if volumes[mount.GetVolumeId()] {
+			return invalid("The same Volume cannot be mounted in multiple locations: '%s'", mount.GetVolumeId())
+		}
+		volumes[mount.GetVolumeId()] = true
 	}
 	for _, mount := range def.GetCloudBucketMounts() {
-		if mount.GetBucketName() == "" {
-			return invalid("cloud bucket mount without a bucket name")
-		}
-		if err := check(mount.GetMountPath()); err != nil {
+		if err := checkMountPath(mount.GetMountPath(), places); err != nil {
 			return err
 		}
+		if err := checkBucket(mount); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkMountPath(mount string, places map[string]bool) error {
+	switch {
+	case !path.IsAbs(mount) || mount != path.Clean(mount):
+		return invalid("The mount path '%s' must be a canonical, absolute path.", mount)
+	case slices.Contains([]string{"/", "/root", "/tmp"}, mount):
+		return invalid("Nothing can be mounted at '%s'.", mount)
+	case places[mount]:
+		return invalid("The mount path '%s' is used more than once.", mount)
+	}
+	places[mount] = true
+	return nil
+}
+
+// checkBucket by the rules of the SDK's cloud_bucket_mount.go.
+func checkBucket(mount *pb.CloudBucketMount) error {
+	switch {
+	case mount.GetBucketName() == "":
+		return invalid("cloud bucket mount without a bucket name")
+	case mount.GetRequesterPays() && mount.GetCredentialsSecretId() == "":
+		return invalid("Credentials required in order to use Requester Pays.")
+	case mount.GetKeyPrefix() != "" && !strings.HasSuffix(mount.GetKeyPrefix(), "/"):
+		return invalid("The key prefix '%s' must end in a '/'.", mount.GetKeyPrefix())
 	}
 	return nil
 }

@@ -2,13 +2,20 @@ package modal
 
 import (
 	"context"
+	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // volume has an identity and no contents.
-type volume struct{ id, name, environment string }
+type volume struct {
+	id, name, environment string
+	// end of an ephemeral one, which has no name.
+	end *event
+}
 
 // proxy has an identity only.
 type proxy struct{ id, name, environment string }
@@ -46,33 +53,79 @@ func (c *control) VolumeGetOrCreate(_ context.Context, req *pb.VolumeGetOrCreate
 	if err != nil {
 		return nil, err
 	}
-	name := req.GetDeploymentName()
-	ephemeral := req.GetObjectCreationType() == pb.ObjectCreationType_OBJECT_CREATION_TYPE_EPHEMERAL
-	if !ephemeral {
-		if err := checkName("Volume", name); err != nil {
-			return nil, err
-		}
-	}
-	found := env.volumes[name]
-	if found == nil {
-		if req.GetObjectCreationType() == pb.ObjectCreationType_OBJECT_CREATION_TYPE_UNSPECIFIED {
-			return nil, notFound("Volume '%s' not found in environment '%s'", name, env.name)
-		}
-		found = &volume{id: c.ids.next("vo"), name: name, environment: env.name}
-		c.volumes[found.id] = found
-		if !ephemeral {
-			env.volumes[name] = found
-		}
+	found, err := c.getOrCreateVolume(env, req.GetDeploymentName(), req.GetObjectCreationType())
+	if err != nil {
+		return nil, err
 	}
 	return pb.VolumeGetOrCreateResponse_builder{VolumeId: found.id}.Build(), nil
 }
 
-// VolumeHeartbeat keeps an ephemeral volume; here they stay anyway.
+func (c *control) getOrCreateVolume(env *environment, name string, kind pb.ObjectCreationType) (*volume, error) {
+	if kind == pb.ObjectCreationType_OBJECT_CREATION_TYPE_EPHEMERAL {
+		if name != "" {
+			return nil, invalid("an ephemeral Volume cannot have a name")
+		}
+		made := c.putVolume(env, "")
+		c.keepAlive(made)
+		return made, nil
+	}
+	if err := checkName("Volume", name); err != nil {
+		return nil, err
+	}
+	found := env.volumes[name]
+	switch kind {
+	case pb.ObjectCreationType_OBJECT_CREATION_TYPE_UNSPECIFIED:
+		if found == nil {
+			return nil, notFound("Volume '%s' not found in environment '%s'", name, env.name)
+		}
+		return found, nil
+	case pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_IF_MISSING:
+		if found != nil {
+			return found, nil
+		}
+	case pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
+		if found != nil {
+			return nil, status.Errorf(codes.AlreadyExists, "Volume '%s' already exists", name)
+		}
+	default:
+		return nil, invalid("volumes cannot be created with %s", kind)
+	}
+	return c.putVolume(env, name), nil
+}
+
+// putVolume under the lock.
+func (s *Server) putVolume(env *environment, name string) *volume {
+	made := &volume{id: s.ids.next("vo"), name: name, environment: env.name}
+	s.volumes[made.id] = made
+	if name != "" {
+		env.volumes[name] = made
+	}
+	return made
+}
+
+// ephemeralLife of a volume without a heartbeat. The SDK sends one every five minutes (ephemeral.go).
+const ephemeralLife = 10 * time.Minute
+
+// keepAlive lets an ephemeral volume live on for a while, under the lock.
+func (s *Server) keepAlive(v *volume) {
+	s.timeline.cancel(v.end)
+	v.end = s.timeline.after(ephemeralLife, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.volumes, v.id)
+	})
+}
+
+// VolumeHeartbeat keeps an ephemeral volume.
 func (c *control) VolumeHeartbeat(_ context.Context, req *pb.VolumeHeartbeatRequest) (*emptypb.Empty, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.volumes[req.GetVolumeId()] == nil {
+	found := c.volumes[req.GetVolumeId()]
+	if found == nil {
 		return nil, notFound("Volume '%s' not found", req.GetVolumeId())
+	}
+	if found.name == "" {
+		c.keepAlive(found)
 	}
 	return &emptypb.Empty{}, nil
 }
@@ -90,4 +143,11 @@ func (c *control) VolumeDelete(_ context.Context, req *pb.VolumeDeleteRequest) (
 		delete(c.environments[found.environment].volumes, found.name)
 	}
 	return &emptypb.Empty{}, nil
+}
+
+// AddVolume to the default environment.
+func (s *Server) AddVolume(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putVolume(s.environments[defaultEnvironment], name)
 }

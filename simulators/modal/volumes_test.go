@@ -3,12 +3,52 @@ package modal_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	sdk "github.com/modal-labs/libmodal/modal-go"
+	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	. "github.com/onsi/gomega"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
 )
+
+func TestVolumesAreCreatedAsAsked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, modalsim.Options{})
+	create := func(name string, kind pb.ObjectCreationType) codes.Code {
+		_, err := w.authenticated().VolumeGetOrCreate(w.ctx, pb.VolumeGetOrCreateRequest_builder{
+			DeploymentName: name, ObjectCreationType: kind,
+		}.Build())
+		return status.Code(err)
+	}
+	w.Expect(create("v", pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS)).To(Equal(codes.OK))
+	w.Expect(create("v", pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS)).To(Equal(codes.AlreadyExists))
+	w.Expect(create("v", pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS)).To(Equal(codes.InvalidArgument))
+	w.Expect(create("v", pb.ObjectCreationType_OBJECT_CREATION_TYPE_EPHEMERAL)).To(Equal(codes.InvalidArgument))
+	w.Expect(create("", pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_IF_MISSING)).To(Equal(codes.InvalidArgument))
+}
+
+func TestEphemeralVolumesLiveByTheirHeartbeat(t *testing.T) {
+	t.Parallel()
+	fake := clocktesting.NewFakeClock(time.Unix(1_700_000_000, 0))
+	w := newWorld(t, modalsim.Options{Clock: fake})
+	volume, err := w.client.Volumes.Ephemeral(w.ctx, nil)
+	w.Expect(err).NotTo(HaveOccurred())
+	defer volume.CloseEphemeral()
+	beat := func() codes.Code {
+		_, err := w.authenticated().VolumeHeartbeat(w.ctx, pb.VolumeHeartbeatRequest_builder{VolumeId: volume.VolumeID}.Build())
+		return status.Code(err)
+	}
+	for range 3 {
+		fake.Step(9 * time.Minute)
+		w.Expect(beat()).To(Equal(codes.OK))
+	}
+	fake.Step(10 * time.Minute)
+	w.Expect(beat()).To(Equal(codes.NotFound))
+}
 
 func TestVolumesAndProxiesAreFoundByName(t *testing.T) {
 	t.Parallel()

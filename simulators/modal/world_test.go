@@ -22,7 +22,7 @@ import (
 
 const (
 	tokenID, tokenSecret = "ak-test", "as-test"
-	soon                 = 10 * time.Second
+	soon                 = time.Minute
 	base                 = "debian:bookworm-slim"
 )
 
@@ -58,7 +58,7 @@ type world struct {
 
 func newWorld(t *testing.T, options modalsim.Options) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	w := &world{WithT: NewWithT(t), t: t, ctx: ctx, server: modalsim.New(options)}
 	w.SetDefaultEventuallyTimeout(soon)
@@ -151,17 +151,26 @@ func (w *world) list(params *sdk.SandboxListParams) []string {
 	return ids
 }
 
-// raw is a client without the SDK around it, for what the SDK itself refuses or cannot ask.
-func (w *world) raw(headers ...string) pb.ModalClientClient {
+// dial the server without the SDK.
+func (w *world) dial(headers ...string) *grpc.ClientConn {
 	w.t.Helper()
+	with := func(ctx context.Context) context.Context { return metadata.AppendToOutgoingContext(ctx, headers...) }
 	conn, err := grpc.NewClient(strings.TrimPrefix(w.server.URL(), "http://"),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			return next(metadata.AppendToOutgoingContext(ctx, headers...), method, req, reply, cc, opts...)
+			return next(with(ctx), method, req, reply, cc, opts...)
+		}),
+		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			return next(with(ctx), desc, cc, method, opts...)
 		}))
 	w.Expect(err).NotTo(HaveOccurred())
 	w.t.Cleanup(func() { _ = conn.Close() })
-	return pb.NewModalClientClient(conn)
+	return conn
+}
+
+// raw is a client without the SDK around it, for what the SDK itself refuses or cannot ask.
+func (w *world) raw(headers ...string) pb.ModalClientClient {
+	return pb.NewModalClientClient(w.dial(headers...))
 }
 
 var credentials = []string{
@@ -176,15 +185,14 @@ func (w *world) authenticated() pb.ModalClientClient {
 	return w.raw(append([]string{"x-modal-auth-token", answer.GetToken()}, credentials...)...)
 }
 
-// streaming is a raw client for streams, which carry no auth token.
-func (w *world) streaming() pb.ModalClientClient {
+// streaming is a raw client for streams, which need no auth token.
+func (w *world) streaming() pb.ModalClientClient { return w.raw(credentials...) }
+
+// router is a raw client of a task's command router.
+func (w *world) router(taskID string) pb.TaskCommandRouterClient {
 	w.t.Helper()
-	conn, err := grpc.NewClient(strings.TrimPrefix(w.server.URL(), "http://"),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-			return next(metadata.AppendToOutgoingContext(ctx, credentials...), desc, cc, method, opts...)
-		}))
+	access, err := w.authenticated().TaskGetCommandRouterAccess(w.ctx,
+		pb.TaskGetCommandRouterAccessRequest_builder{TaskId: taskID}.Build())
 	w.Expect(err).NotTo(HaveOccurred())
-	w.t.Cleanup(func() { _ = conn.Close() })
-	return pb.NewModalClientClient(conn)
+	return pb.NewTaskCommandRouterClient(w.dial("authorization", "Bearer "+access.GetJwt()))
 }
