@@ -126,7 +126,7 @@ func (w *world) startSimulators(s settings) {
 			config.Behaviour = w.behave(c)
 		}
 		return runner.Run(ctx, config)
-	}})
+	}, Exec: stack.Exec})
 	w.Expect(w.modal.Start("127.0.0.1:0")).To(Succeed())
 	w.t.Cleanup(w.modal.Close)
 	w.modal.AddToken(modalID, modalSecret)
@@ -178,14 +178,15 @@ func (w *world) startManager() {
 
 // checkSecrets sees that no secret shows in any log or object (I6).
 func (w *world) checkSecrets() {
-	secrets := []string{token, modalSecret, webhookSecret}
+	secrets := []string{token, modalSecret, webhookSecret, npmToken}
 	for _, sandbox := range w.modal.Sandboxes() {
 		if jit := sandbox.Env["ACTIONS_RUNNER_INPUT_JITCONFIG"]; jit != "" {
 			secrets = append(secrets, jit)
 		}
-		for _, arg := range sandbox.Request.GetDefinition().GetEntrypointArgs() {
-			if strings.Contains(arg, "JITCONFIG") || len(arg) > 200 {
-				w.t.Errorf("the sandbox's command has %q", arg)
+		command := strings.Join(sandbox.Request.GetDefinition().GetEntrypointArgs(), " ")
+		for _, secret := range append(secrets, "JITCONFIG") {
+			if strings.Contains(command, secret) {
+				w.t.Errorf("the sandbox's command shows a secret: %q", command)
 			}
 		}
 	}
