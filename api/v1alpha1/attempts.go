@@ -12,9 +12,10 @@ const (
 	MaxFailures = 5
 )
 
-// AttemptsExhausted says that the Runner has tried as often as it may by itself.
+// AttemptsExhausted says that the Runner has tried as often as it may by itself. One that was made for a wish tries on for as
+// long as a job has it, at the slowest pace: no circuit probes in its place.
 func (r *Runner) AttemptsExhausted() bool {
-	return r.Status.SandboxID == "" && r.Status.LastFailure != nil && r.CurrentAttempt() > MaxAttempts
+	return len(r.Spec.Wishes) == 0 && r.Status.SandboxID == "" && r.Status.LastFailure != nil && r.CurrentAttempt() > MaxAttempts
 }
 
 // FailedIn says that the attempt failed.

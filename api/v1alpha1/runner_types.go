@@ -150,6 +150,10 @@ type RunnerStatus struct {
 	// +optional
 	ImageID string `json:"imageID,omitempty"`
 
+	// Recipe is a digest of all that the image was made from.
+	// +optional
+	Recipe string `json:"recipe,omitempty"`
+
 	// CostPerHour of the sandbox, as a decimal number, by the estimate of the controller's price table.
 	// +optional
 	CostPerHour string `json:"costPerHour,omitempty"`

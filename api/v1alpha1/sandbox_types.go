@@ -12,6 +12,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(self.cpuLimit) || has(self.cpu) && quantity(string(self.cpuLimit)).compareTo(quantity(string(self.cpu))) >= 0 && quantity(string(self.cpuLimit)).compareTo(quantity('64')) <= 0",message="sandbox.cpuLimit must be at least sandbox.cpu and at most 64 physical cores"
 // +kubebuilder:validation:XValidation:rule="!has(self.memoryLimit) || has(self.memory) && quantity(string(self.memoryLimit)).compareTo(quantity(string(self.memory))) >= 0 && quantity(string(self.memoryLimit)).compareTo(quantity('336Gi')) <= 0",message="sandbox.memoryLimit must be at least sandbox.memory and at most 336Gi"
 // +kubebuilder:validation:XValidation:rule="((has(self.volumes) ? self.volumes.map(v, v.mountPath) : []) + (has(self.cloudBuckets) ? self.cloudBuckets.map(b, b.mountPath) : []) + (has(self.cache) ? [self.cache.mountPath] : [])).all(p, ((has(self.volumes) ? self.volumes.map(v, v.mountPath) : []) + (has(self.cloudBuckets) ? self.cloudBuckets.map(b, b.mountPath) : []) + (has(self.cache) ? [self.cache.mountPath] : [])).exists_one(q, q == p))",message="sandbox.volumes, sandbox.cloudBuckets and sandbox.cache cannot share a mountPath: give each its own"
+// +kubebuilder:validation:XValidation:rule="((has(self.volumes) ? self.volumes.map(v, v.name) : []) + (has(self.cache) ? [self.cache.volume] : [])).all(n, ((has(self.volumes) ? self.volumes.map(v, v.name) : []) + (has(self.cache) ? [self.cache.volume] : [])).exists_one(m, m == n))",message="a Volume can be mounted once alone: take another for sandbox.cache, or leave one of sandbox.volumes out"
 type Sandbox struct {
 	// CPU that is reserved, in physical cores (one is two vCPUs).
 	// +optional
@@ -214,6 +215,7 @@ type SecretKeyRef struct {
 // MountPath is where something is mounted in a sandbox.
 //
 // +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:XValidation:rule="!self.matches('^/(tmp|root|opt|etc|usr|bin|sbin|lib|lib64|var|home)$') && !self.matches('^/(proc|sys|dev|opt/actions-runner)(/|$)')",message="a mountPath cannot hide what the system or the runner needs: take a directory of its own, for example /data"
 // +kubebuilder:validation:XValidation:rule="self.matches('^(/[A-Za-z0-9._@+-]+)+$') && !self.matches('/[.][.]?(/|$)')",message="a mountPath is an absolute path below the root, without . and .. and a slash at its end, for example /data"
 type MountPath string
 

@@ -80,12 +80,12 @@ type Hooks struct {
 	// JobStarted runs before the job's first step.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=65536
+	// +kubebuilder:validation:MaxLength=30000
 	JobStarted string `json:"jobStarted,omitempty"`
 
 	// JobCompleted runs after the job's last step, also when the job failed.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=65536
+	// +kubebuilder:validation:MaxLength=30000
 	JobCompleted string `json:"jobCompleted,omitempty"`
 }

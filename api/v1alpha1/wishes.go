@@ -61,7 +61,7 @@ func (s *RunnerPoolSpec) WishesOf(job []string) []string {
 	own := RunnerLabels(s.Labels)
 	var wishes []string
 	for _, label := range job {
-		if _, _, is := wish(label); is && !contains(own, label) {
+		if _, _, is := wish(label); is && !contains(own, label) && !contains(wishes, label) {
 			wishes = append(wishes, label)
 		}
 	}

@@ -92,6 +92,12 @@ func TestALabelOfThePoolIsNoWish(t *testing.T) {
 	}
 }
 
+func TestAWishThatIsNamedTwiceIsOne(t *testing.T) {
+	if wishes := measuring().WishesOf([]string{"modal-cpu=4", "Modal-CPU=4"}); !slices.Equal(wishes, []string{"modal-cpu=4"}) {
+		t.Errorf("wishes are %v", wishes)
+	}
+}
+
 func TestARunnerMadeToMeasureCarriesItsJobsLabelsAlone(t *testing.T) {
 	spec := measuring()
 	for name, test := range map[string]struct{ job, labels []string }{

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
@@ -37,21 +38,31 @@ func (p *plugin) restart(ctx context.Context, argument string, force, yes bool) 
 	if err != nil {
 		return err
 	}
-	_, name := kindOf(argument)
+	kind, name := kindOf(argument)
+	if kind != "" && kind != kindRunner {
+		return fmt.Errorf("%s is no Runner: kubectl modalrunner status names those of a pool", argument)
+	}
 	var runner v1alpha1.Runner
 	if err := c.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, &runner); err != nil {
 		return err
 	}
+	uid := runner.UID
 	if force {
 		if !yes && !p.confirm(&runner) {
 			return errors.New("nothing was done: answer y, or give --yes")
 		}
-		patch := client.RawPatch(client.Merge.Type(), fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"true"}}}`, v1alpha1.ForceDelete))
-		if err := c.Patch(ctx, &runner, patch); err != nil {
+		// Of the Runner that was asked about, and of no other that has its name by now.
+		patch := client.RawPatch(client.Merge.Type(), fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:"true"}}}`, uid, v1alpha1.ForceDelete))
+		if err := c.Patch(ctx, &runner, patch); apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
+			return fmt.Errorf("runner/%s is another one by now: nothing was done", name)
+		} else if err != nil {
 			return err
 		}
 	}
-	if err := c.Delete(ctx, &runner, client.Preconditions{UID: &runner.UID}); client.IgnoreNotFound(err) != nil {
+	if err := c.Delete(ctx, &runner, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+		if force {
+			return fmt.Errorf("it has the annotation %s, which ends it as soon as somebody deletes it: %w", v1alpha1.ForceDelete, err)
+		}
 		return err
 	}
 	if !force && runner.Status.Phase == v1alpha1.RunnerRunning {

@@ -28,7 +28,7 @@ func (l *life) backoff() time.Duration {
 
 // mayTry says whether the attempt may begin now, and when to look again if not.
 func (l *life) mayTry() bool {
-	if l.pool != nil && l.pool.Status.Circuit != nil {
+	if l.pool != nil && l.pool.Status.Circuit != nil && len(l.runner.Spec.Wishes) == 0 {
 		return l.mayProbe(l.pool.Status.Circuit)
 	}
 	s := l.status()

@@ -120,6 +120,8 @@ func (l *life) letGoAt() time.Time {
 
 // remove the object, of which nothing is left outside.
 func (l *life) remove(ctx context.Context) error {
+	// Before the pool sees that it is gone.
+	l.Ledger.Ended(l.runner, l.now)
 	patch := client.MergeFromWithOptions(l.stored.DeepCopy(), client.MergeFromWithOptimisticLock{})
 	bare := l.stored.DeepCopy()
 	if controllerutil.RemoveFinalizer(bare, v1alpha1.RunnerFinalizer) {
@@ -132,7 +134,6 @@ func (l *life) remove(ctx context.Context) error {
 			return fmt.Errorf("deleting the Runner: %w", err)
 		}
 	}
-	l.Ledger.Ended(l.runner, l.now)
 	log.FromContext(ctx).Info("removed", "sandbox", l.status().SandboxID, "runner", l.status().Name)
 	l.forget(l.key())
 	l.over = true

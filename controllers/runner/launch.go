@@ -224,7 +224,7 @@ func (l *life) launched(ctx context.Context, modal sandbox.Provider, id string, 
 	s.SandboxID, s.RunnerID = id, registration
 	s.SandboxURL = "https://modal.com/id/" + id
 	if l.pool != nil && l.pool.Status.Image != nil {
-		s.ImageID = l.pool.Status.Image.ID
+		s.ImageID, s.Recipe = l.pool.Status.Image.ID, l.pool.Status.Image.Recipe
 	}
 	s.LaunchedAt, s.Exit = l.timestamp(), nil
 	s.CostPerHour = l.Ledger.Prices().PerHour(&l.runner.Spec.Sandbox)

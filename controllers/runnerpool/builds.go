@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -37,12 +38,20 @@ type images struct {
 	mu       sync.Mutex
 	builds   map[buildKey]*build
 	of       map[types.NamespacedName]buildKey
-	releases map[github.Scope]release
+	releases map[releaseKey]release
 }
 
+// buildKey is what one build is for. Other credentials of the registry may be what one that failed needs.
 type buildKey struct {
-	modal  sandbox.Provider
-	digest string
+	modal    sandbox.Provider
+	digest   string
+	registry [sha256.Size]byte
+}
+
+// releaseKey is where the latest version is asked for, and as whom: the refusal of one credential is no other's (I7).
+type releaseKey struct {
+	scope github.Scope
+	gh    *github.Client
 }
 
 type build struct {
@@ -51,8 +60,6 @@ type build struct {
 	err      error
 	failures int
 	retryAt  time.Time
-	// registry tells credentials apart: others may be what a failed build needs.
-	registry [sha256.Size]byte
 }
 
 // release is the latest version of the runner that a scope offers.
@@ -80,7 +87,7 @@ func (r release) due() time.Time {
 
 func newImages(clock clock.PassiveClock, done chan<- event.TypedGenericEvent[types.NamespacedName]) *images {
 	return &images{
-		clock: clock, done: done, builds: map[buildKey]*build{}, of: map[types.NamespacedName]buildKey{}, releases: map[github.Scope]release{},
+		clock: clock, done: done, builds: map[buildKey]*build{}, of: map[types.NamespacedName]buildKey{}, releases: map[releaseKey]release{},
 	}
 }
 
@@ -117,50 +124,59 @@ var errAsking = errors.New("asking")
 func (i *images) latest(ctx context.Context, pool *v1alpha1.RunnerPool, scope github.Scope, gh *github.Client) release {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	known, now := i.releases[scope], i.clock.Now()
-	if image := pool.Status.Image; image != nil && image.RefusedAt != nil && image.RunnerVersion == known.Version && known.at.Before(image.RefusedAt.Time) {
+	key := releaseKey{scope, gh}
+	known, now := i.releases[key], i.clock.Now()
+	if image := pool.Status.Image; image != nil && image.RefusedAt != nil && image.RunnerVersion == known.Version {
 		known.refused = true
-		i.releases[scope] = known
+		i.releases[key] = known
 	}
 	if !known.asking && (known.at.IsZero() || !known.due().After(now)) {
 		known.asking = true
-		i.releases[scope] = known
-		go i.ask(context.WithoutCancel(ctx), client.ObjectKeyFromObject(pool), scope, gh)
+		i.releases[key] = known
+		go i.ask(context.WithoutCancel(ctx), client.ObjectKeyFromObject(pool), key)
 	}
 	return known
 }
 
 // ask GitHub for the latest runner version, and wake the pool.
-func (i *images) ask(ctx context.Context, pool types.NamespacedName, scope github.Scope, gh *github.Client) {
-	found, err := gh.LatestRelease(ctx, scope)
+func (i *images) ask(ctx context.Context, pool types.NamespacedName, key releaseKey) {
+	found, err := key.gh.LatestRelease(ctx, key.scope)
 	i.mu.Lock()
-	known := i.releases[scope]
+	known := i.releases[key]
 	if err == nil {
 		known.refused = known.refused && known.Version == found.Version
 		known.RunnerRelease = found
 	}
 	known.err, known.asking, known.at = err, false, i.clock.Now()
-	i.releases[scope] = known
+	i.releases[key] = known
+	// Whoever is not asked any more has been replaced, as its credentials were.
+	maps.DeleteFunc(i.releases, func(_ releaseKey, r release) bool { return !r.asking && known.at.Sub(r.at) > 3*refreshRelease })
 	i.mu.Unlock()
 	i.done <- event.TypedGenericEvent[types.NamespacedName]{Object: pool}
+}
+
+// lost says that Modal does not have the image of a pool any more: whoever wants it has it built again.
+func (i *images) lost(pool types.NamespacedName, id string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if b := i.builds[i.of[pool]]; b != nil && b.id == id {
+		b.id = ""
+	}
 }
 
 // ensure that the recipe is being built, unless it was or the last failure is too recent.
 func (i *images) ensure(ctx context.Context, pool types.NamespacedName, recipe sandbox.Recipe, modal sandbox.Provider) build {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	key, registry := buildKey{modal, recipe.Digest()}, credentialsOf(recipe)
+	key := buildKey{modal, recipe.Digest(), credentialsOf(recipe)}
 	if i.of[pool] != key {
 		i.leave(pool)
 		i.of[pool] = key
 	}
 	b, ok := i.builds[key]
 	if !ok {
-		b = &build{registry: registry}
+		b = &build{}
 		i.builds[key] = b
-	}
-	if !b.running && b.registry != registry {
-		b.registry, b.retryAt, b.failures = registry, time.Time{}, 0
 	}
 	if b.running || b.id != "" || i.clock.Now().Before(b.retryAt) {
 		return *b

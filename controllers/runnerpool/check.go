@@ -89,11 +89,13 @@ func (r *Reconciler) Doubt(pool types.NamespacedName) {
 func (r *Reconciler) checkPool(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) time.Time {
 	place := observe.PlaceOf(pool.Namespace, pool.Spec.Scope, &pool.Spec.RunnerTemplate)
 	gh, ghErr := r.GitHubAt(ctx, place)
+	// A check outlives this reconcile, which changes the pool.
+	group := pool.Spec.RunnerGroup
 	again := r.checkOne(ctx, pool, runners, checking{
-		kind: v1alpha1.ConditionGitHubReady, of: githubAccess{gh, pool.Spec.RunnerGroup}, err: ghErr,
+		kind: v1alpha1.ConditionGitHubReady, of: githubAccess{gh, group}, err: ghErr,
 		well: "GitHub accepts the credentials for " + place.Scope.String(),
 		access: func(ctx context.Context) (any, error) {
-			return nil, gh.CheckAccess(ctx, place.Scope, pool.Spec.RunnerGroup)
+			return nil, gh.CheckAccess(ctx, place.Scope, group)
 		},
 	})
 	modal, modalErr := r.ModalAt(ctx, place)

@@ -11,7 +11,8 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 )
 
-// The circuit keeps a pool whose runners fail to start from failing in a hot loop (B28). It opens when attempts have failed
+// The circuit keeps a pool whose runners fail to start from failing in a hot loop (B28). Runners that were made for wishes stand
+// apart: that a GPU cannot be had says nothing of the pool (I7). They try again by themselves, with waits that grow. It opens when attempts have failed
 // MaxFailures times in a row with no runner coming online. While it is open one Runner at a time, the probe, tries again,
 // with waits that grow. It closes by itself as soon as a runner comes online.
 
@@ -61,7 +62,7 @@ func circuit(failures int32, latest *v1alpha1.AttemptFailure, wait time.Duration
 func failuresInARow(lastOnline *metav1.Time, runners []v1alpha1.Runner) (latest *v1alpha1.Runner, count int32) {
 	for i := range runners {
 		s := &runners[i].Status
-		if s.Failures == 0 || lastOnline != nil && !lastOnline.Before(&s.LastFailure.Time) {
+		if len(runners[i].Spec.Wishes) > 0 || s.Failures == 0 || lastOnline != nil && !lastOnline.Before(&s.LastFailure.Time) {
 			continue
 		}
 		count += s.Failures
@@ -77,7 +78,7 @@ func probeOf(before *v1alpha1.Circuit, runners []v1alpha1.Runner) string {
 	probe, first := "", -1
 	for i := range runners {
 		r := &runners[i]
-		if !r.DeletionTimestamp.IsZero() {
+		if !r.DeletionTimestamp.IsZero() || len(r.Spec.Wishes) > 0 {
 			continue
 		}
 		if before != nil && r.Name == before.Probe {

@@ -24,6 +24,14 @@ func failing(at time.Time, failures ...int32) []v1alpha1.Runner {
 	return all
 }
 
+// wishing makes them Runners that were made for a wish.
+func wishing(all []v1alpha1.Runner) []v1alpha1.Runner {
+	for i := range all {
+		all[i].Spec.Wishes = []string{"modal-gpu=B200"}
+	}
+	return all
+}
+
 func online(at time.Time) v1alpha1.Runner {
 	t := metav1.NewTime(at)
 	return v1alpha1.Runner{ObjectMeta: metav1.ObjectMeta{Name: "p-9"}, Spec: v1alpha1.RunnerSpec{PoolName: "p"}, Status: v1alpha1.RunnerStatus{OnlineAt: &t, SandboxID: "sb-1"}}
@@ -43,14 +51,15 @@ func TestB28_TheCircuitOpensWhenAttemptsFailInARow(t *testing.T) {
 		runners []v1alpha1.Runner
 		open    bool
 	}{
-		"none failed":                          {failing(noon, 0, 0), false},
-		"too few":                              {failing(noon, 2, 2), false},
-		"enough of one":                        {failing(noon, 5), true},
-		"enough of all together":               {failing(noon, 1, 1, 1, 1, 1), true},
-		"one came online since":                {append(failing(noon, 3, 3), online(noon.Add(time.Second))), false},
-		"one came online in the same second":   {append(failing(noon, 3, 3), online(noon)), false},
-		"one came online before they failed":   {append(failing(noon, 3, 3), online(noon.Add(-time.Second))), true},
-		"many that failed before one was well": {append(failing(noon, 9, 9, 9), online(noon.Add(time.Hour))), false},
+		"none failed":                           {failing(noon, 0, 0), false},
+		"too few":                               {failing(noon, 2, 2), false},
+		"enough of one":                         {failing(noon, 5), true},
+		"enough of all together":                {failing(noon, 1, 1, 1, 1, 1), true},
+		"one came online since":                 {append(failing(noon, 3, 3), online(noon.Add(time.Second))), false},
+		"one came online in the same second":    {append(failing(noon, 3, 3), online(noon)), false},
+		"one came online before they failed":    {append(failing(noon, 3, 3), online(noon.Add(-time.Second))), true},
+		"I7: those made for wishes stand apart": {wishing(failing(noon, 9, 9)), false},
+		"many that failed before one was well":  {append(failing(noon, 9, 9, 9), online(noon.Add(time.Hour))), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pool := &v1alpha1.RunnerPool{}

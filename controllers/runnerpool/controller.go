@@ -211,7 +211,7 @@ func (r *Reconciler) announce(stored, pool *v1alpha1.RunnerPool) {
 		level := corev1.EventTypeWarning
 		switch after.Reason {
 		case v1alpha1.ReasonReady, v1alpha1.ReasonBuilding, v1alpha1.ReasonDeleting, v1alpha1.ReasonSuspended, v1alpha1.ReasonChecking,
-			v1alpha1.ReasonWaiting, v1alpha1.ReasonBudgetSufficient:
+			v1alpha1.ReasonWaiting, v1alpha1.ReasonBudgetSufficient, v1alpha1.ReasonBudgetLeft:
 			level = corev1.EventTypeNormal
 		}
 		r.Events.Eventf(pool, nil, level, after.Reason, "Check", "%s", after.Message)

@@ -3,6 +3,7 @@ package runnerpool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -22,13 +23,16 @@ const (
 	refreshRefused = 5 * time.Minute
 	// askingWait is how soon to look again for an answer that another pool of the scope has asked for.
 	askingWait = 2 * time.Second
+	// retryOwnImage is how long after its refusal an image of the operator's own is tried again.
+	retryOwnImage = 15 * time.Minute
 )
 
 // ensureImage has the image built that the pool's spec asks for, sets ImageReady, and says when to look again. An image
 // that serves goes on serving while its successor is built.
 func (r *Reconciler) ensureImage(ctx context.Context, pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, gh *github.Client, modal sandbox.Provider) time.Time {
 	const kind = v1alpha1.ConditionImageReady
-	ready := meta.IsStatusConditionTrue(pool.Status.Conditions, kind)
+	known := meta.FindStatusCondition(pool.Status.Conditions, kind)
+	ready := known != nil && known.Status == metav1.ConditionTrue && known.ObservedGeneration == pool.Generation
 	for _, needed := range []string{v1alpha1.ConditionGitHubReady, v1alpha1.ConditionModalReady} {
 		if !meta.IsStatusConditionTrue(pool.Status.Conditions, needed) {
 			if !ready {
@@ -47,7 +51,7 @@ func (r *Reconciler) ensureImage(ctx context.Context, pool *v1alpha1.RunnerPool,
 		return r.Clock.Now().Add(askingWait)
 	case err != nil:
 		if !ready {
-			setError(pool, kind, err)
+			setCondition(pool, kind, false, reasonOf(kind, err), err.Error()+meanwhile(pool))
 		}
 		return again
 	}
@@ -57,18 +61,25 @@ func (r *Reconciler) ensureImage(ctx context.Context, pool *v1alpha1.RunnerPool,
 	return earlier(again, r.buildImage(ctx, pool, recipe, modal))
 }
 
-// noteRefusal on the image whose runner version GitHub has refused: no sandbox is made from it any more.
+// noteRefusal on the image whose runner version GitHub has refused: no sandbox is made from it. What is in an image of the
+// operator's own is not known here, nor whether its exit code meant that: it is tried again after a while.
 func (r *Reconciler) noteRefusal(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner) {
-	image := pool.Status.Image
-	if image == nil || image.RefusedAt != nil {
+	image, now := pool.Status.Image, r.Clock.Now()
+	if image == nil {
 		return
 	}
+	var latest *metav1.Time
 	for i := range runners {
 		failed := runners[i].Status.LastFailure
-		if failed != nil && failed.Reason == v1alpha1.ReasonRunnerVersionRefused && failed.ImageID == image.ID {
-			image.RefusedAt = failed.Time.DeepCopy()
-			return
+		if failed != nil && failed.Reason == v1alpha1.ReasonRunnerVersionRefused && failed.ImageID == image.ID && (latest == nil || latest.Before(&failed.Time)) {
+			latest = failed.Time.DeepCopy()
 		}
+	}
+	if latest != nil && (image.RefusedAt == nil || image.RefusedAt.Before(latest)) {
+		image.RefusedAt = latest
+	}
+	if image.RefusedAt != nil && image.RunnerVersion == "" && !now.Before(image.RefusedAt.Add(retryOwnImage)) {
+		image.RefusedAt = nil
 	}
 }
 
@@ -77,10 +88,13 @@ func (r *Reconciler) keepImage(ctx context.Context, pool *v1alpha1.RunnerPool, r
 	image := pool.Status.Image
 	if image.RefusedAt != nil {
 		setCondition(pool, v1alpha1.ConditionImageReady, false, v1alpha1.ReasonRunnerVersionRefused, refusedMessage(pool))
+		if image.RunnerVersion == "" {
+			return image.RefusedAt.Add(retryOwnImage)
+		}
 		return time.Time{}
 	}
 	if r.lostImage(ctx, pool, runners, modal) {
-		r.images.forget(client.ObjectKeyFromObject(pool))
+		r.images.lost(client.ObjectKeyFromObject(pool), image.ID)
 		pool.Status.Image = nil
 		setCondition(pool, v1alpha1.ConditionImageReady, false, v1alpha1.ReasonImageNotFound, "Modal has no image "+image.ID+" any more")
 		return r.Clock.Now()
@@ -93,7 +107,7 @@ func refusedMessage(pool *v1alpha1.RunnerPool) string {
 	image := pool.Spec.Image
 	switch {
 	case image.Ref != "" || image.ID != "":
-		return "GitHub refuses the version of the runner in the image: put a newer one into it"
+		return "GitHub refuses the version of the runner in the image: set another image.ref or image.id, of one with a newer runner"
 	case image.RunnerVersion == v1alpha1.RunnerVersionLatest:
 		return "GitHub refuses runner version " + pool.Status.Image.RunnerVersion + ", which it names as the latest: it is asked for a newer one"
 	default:
@@ -130,31 +144,45 @@ func (r *Reconciler) due(last check, runners []v1alpha1.Runner) bool {
 func (r *Reconciler) buildImage(ctx context.Context, pool *v1alpha1.RunnerPool, recipe sandbox.Recipe, modal sandbox.Provider) time.Time {
 	const kind = v1alpha1.ConditionImageReady
 	state := r.images.ensure(ctx, client.ObjectKeyFromObject(pool), recipe, modal)
-	meanwhile := ""
-	if pool.Status.Image.Serves(&pool.Spec.RunnerTemplate) {
-		meanwhile = "; until then the image before serves"
-	}
 	switch {
 	case state.id != "":
 		pool.Status.Image = &v1alpha1.ImageStatus{
-			ID: state.id, Recipe: recipe.Digest(), RunnerVersion: recipe.RunnerVersion, Command: sandbox.RunnerCommand(pool.Spec.Image),
-			Docker: pool.Spec.Sandbox.Docker, Modal: pool.Spec.Modal, BuiltAt: metav1.NewTime(r.Clock.Now()),
+			ID: state.id, Recipe: recipe.Digest(), RunnerVersion: recipe.RunnerVersion, Command: recipe.Command,
+			Docker: recipe.Docker, Modal: pool.Spec.Modal, BuiltAt: metav1.NewTime(r.Clock.Now()),
 		}
 		setCondition(pool, kind, true, v1alpha1.ReasonReady, "the image is built")
+	case successor(pool, recipe) && state.err != nil:
+		setCondition(pool, kind, true, v1alpha1.ReasonReady, fmt.Sprintf("the image is built; its successor, with runner %s, cannot be: %s",
+			recipe.RunnerVersion, tail(state.err.Error())))
 	case successor(pool, recipe):
 	case state.err != nil:
-		reason := reasonOf(kind, state.err)
-		if fault.Is(state.err, fault.Invalid) {
-			reason = v1alpha1.ReasonBuildFailed
-		}
-		setCondition(pool, kind, false, reason, tail(state.err.Error())+meanwhile)
+		setCondition(pool, kind, false, buildReason(recipe, state.err), tail(state.err.Error())+meanwhile(pool))
 	default:
-		setCondition(pool, kind, false, v1alpha1.ReasonBuilding, "the image is being built, from "+recipe.Base+meanwhile)
+		setCondition(pool, kind, false, v1alpha1.ReasonBuilding, "the image is being built, from "+recipe.Base+meanwhile(pool))
 	}
 	if !state.running && state.id == "" {
 		return state.retryAt
 	}
 	return time.Time{}
+}
+
+// meanwhile says that the image before serves, where it does.
+func meanwhile(pool *v1alpha1.RunnerPool) string {
+	if pool.Status.Image.Serves(&pool.Spec.RunnerTemplate) {
+		return "; until then the image before serves"
+	}
+	return ""
+}
+
+// buildReason of an error. What a build does not find is a reference of its recipe, unless the recipe is an image's ID.
+func buildReason(recipe sandbox.Recipe, err error) string {
+	switch {
+	case fault.Is(err, fault.Invalid):
+		return v1alpha1.ReasonBuildFailed
+	case fault.Is(err, fault.NotFound) && recipe.ID == "":
+		return v1alpha1.ReasonReferenceNotFound
+	}
+	return reasonOf(v1alpha1.ConditionImageReady, err)
 }
 
 // successor says that the recipe differs from the image that serves in nothing that the operator asked for.

@@ -145,7 +145,7 @@ func TestANewRunnerVersionIsRolledOut(t *testing.T) {
 	first := w.pool().Status.Image
 	begun := metav1.NewTime(w.Clock.Now())
 	w.runner("p-0", func(s *v1alpha1.RunnerStatus) {
-		*s = v1alpha1.RunnerStatus{Phase: v1alpha1.RunnerIdle, SandboxID: "sb-1", ImageID: first.ID, LaunchedAt: &begun, OnlineAt: &begun}
+		*s = v1alpha1.RunnerStatus{Phase: v1alpha1.RunnerIdle, SandboxID: "sb-1", Recipe: first.Recipe, LaunchedAt: &begun, OnlineAt: &begun}
 	})
 	w.reconcile()
 	w.GitHub.ReleaseRunner("2.331.0")
@@ -158,7 +158,7 @@ func TestANewRunnerVersionIsRolledOut(t *testing.T) {
 	runners := w.runners()
 	w.Expect(runners).To(HaveLen(2))
 	for _, runner := range runners {
-		w.Expect(runner.DeletionTimestamp.IsZero()).To(Equal(runner.Status.ImageID != first.ID), "%s", runner.Name)
+		w.Expect(runner.DeletionTimestamp.IsZero()).To(Equal(runner.Status.Recipe != first.Recipe), "%s", runner.Name)
 	}
 }
 
@@ -277,9 +277,89 @@ func TestAPrivateImageIsPulledWithASecretAtModal(t *testing.T) {
 		s.Image.Registry = &v1alpha1.Registry{Type: v1alpha1.RegistryBasic, ModalSecret: "registry"}
 	})
 	w.reconcile()
-	w.Expect(w.reason(v1alpha1.ConditionImageReady)).To(Equal(v1alpha1.ReasonImageNotFound))
+	w.Expect(w.reason(v1alpha1.ConditionImageReady)).To(Equal(v1alpha1.ReasonReferenceNotFound))
 	w.Expect(w.message(v1alpha1.ConditionImageReady)).To(ContainSubstring("Modal Secret registry"))
 	w.Modal.AddSecret("registry", map[string]string{"REGISTRY_USERNAME": "ci", "REGISTRY_PASSWORD": "pass"})
 	w.pass(firstRebuild)
 	w.Expect(w.reason(v1alpha1.ConditionImageReady)).To(Equal(v1alpha1.ReasonReady))
+}
+
+func TestOwnImagesFollowTheirCommandAndDocker(t *testing.T) {
+	w := newWorld(t)
+	w.change(func(s *v1alpha1.RunnerPoolSpec) {
+		s.Image = v1alpha1.Image{Ref: "ghcr.io/actions/actions-runner:latest"}
+	})
+	w.reconcile()
+	before := w.pool().Status.Image
+	w.change(func(s *v1alpha1.RunnerPoolSpec) { s.Image.Command, s.Sandbox.Docker = []string{"/start.sh"}, true })
+	w.reconcile()
+	w.Expect(w.pool().Status.Image).To(And(HaveField("Command", []string{"/start.sh"}), HaveField("Docker", true), HaveField("ID", before.ID)))
+	w.Expect(w.pool().Status.Image.Recipe).NotTo(Equal(before.Recipe), "or runners that were started otherwise would stay")
+	_, ok := w.pool().CanLaunch()
+	w.Expect(ok).To(BeTrue())
+}
+
+func TestAnImageThatModalHasLostIsBuiltAgainForAllThatShareIt(t *testing.T) {
+	w := newWorld(t)
+	second := w.pool().DeepCopy()
+	second.ObjectMeta = metav1.ObjectMeta{Namespace: simulated.Namespace, Name: "q", UID: "v", Generation: 1}
+	w.Expect(w.cluster.Create(t.Context(), second)).To(Succeed())
+	w.reconcile()
+	lost := w.pool().Status.Image.ID
+	w.key.Name = "q"
+	w.reconcile()
+	w.key.Name = "p"
+	w.Expect(w.Modal.DeleteImage(lost)).To(Succeed())
+	w.runner("p-0", func(s *v1alpha1.RunnerStatus) {
+		s.Conditions = []metav1.Condition{{
+			Type: v1alpha1.ConditionLaunched, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefused, LastTransitionTime: metav1.NewTime(w.Clock.Now()),
+		}}
+	})
+	w.pass(time.Second)
+	w.pass(time.Second)
+	w.Expect(w.pool().Status.Image.ID).NotTo(Equal(lost))
+}
+
+func TestAChangedSpecThatCannotBeBuiltSaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.reconcile()
+	serving := w.pool().Status.Image
+	w.change(func(s *v1alpha1.RunnerPoolSpec) {
+		s.Image.Registry = &v1alpha1.Registry{Type: v1alpha1.RegistryBasic, SecretName: "none"}
+	})
+	pool := w.pool()
+	pool.Generation++
+	w.Expect(w.cluster.Update(t.Context(), pool)).To(Succeed())
+	w.reconcile()
+	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonSecretNotFound))
+	w.Expect(w.message(v1alpha1.ConditionImageReady)).To(HaveSuffix("create it; until then the image before serves"))
+	w.Expect(w.pool().Status.Image).To(Equal(serving))
+}
+
+func TestASuccessorThatCannotBeBuiltIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.reconcile()
+	w.Modal.FailBuilds("2.331.0", "no such archive")
+	w.GitHub.ReleaseRunner("2.331.0")
+	w.pass(refreshRelease)
+	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonReady))
+	w.Expect(w.message(v1alpha1.ConditionImageReady)).To(And(ContainSubstring("its successor, with runner 2.331.0, cannot be"), ContainSubstring("no such archive")))
+}
+
+func TestAnOwnImageThatSeemsToBeRefusedIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.change(func(s *v1alpha1.RunnerPoolSpec) {
+		s.Image = v1alpha1.Image{Ref: "ghcr.io/actions/actions-runner:latest"}
+	})
+	w.reconcile()
+	w.fail(v1alpha1.ReasonRunnerVersionRefused, w.pool().Status.Image.ID)
+	w.reconcile()
+	w.Expect(w.message(v1alpha1.ConditionReady)).To(ContainSubstring("set another image.ref or image.id"))
+	w.pass(retryOwnImage - time.Second)
+	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonRunnerVersionRefused))
+	w.pass(time.Second)
+	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonReady))
+	w.fail(v1alpha1.ReasonRunnerVersionRefused, w.pool().Status.Image.ID)
+	w.reconcile()
+	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonRunnerVersionRefused))
 }

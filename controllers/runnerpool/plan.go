@@ -128,19 +128,20 @@ func plan(s situation) decision {
 		}
 	}
 	room := s.limit - holding
-	missing, spare, warm := s.balance(s.usable(&d), room)
 	if s.open {
 		// While none can be made, an outdated runner is better than none.
 		d.retire = s.unused(func(r supply) bool { return r.outdated })
 	}
+	missing, spare, warm := s.balance(s.usable(&d), room+len(d.retire))
 	switch {
 	case room < 0:
 		d.retire = s.retireExcess(-room, d.retire, spare)
 		return d
 	case s.open:
-		d.create = s.create(missing, warm, min(room, s.probes()))
+		d.create = s.create(missing, warm, room)
 	}
-	s.retireSpare(&d, spare, s.short(missing, room))
+	// Those that go anyway make room too.
+	s.retireSpare(&d, spare, s.short(missing, room+len(d.retire)))
 	return d
 }
 
@@ -191,15 +192,24 @@ func (s situation) short(missing []waiting, room int) int {
 	return max(0, len(missing)-room)
 }
 
-// create Runners for the jobs that miss one, then warm ones, as many as may be made.
-func (s situation) create(missing []waiting, warm, most int) []creation {
-	var all []creation
-	for _, slot := range s.freeSlots(min(len(missing)+warm, most)) {
-		made := creation{slot: slot}
-		if n := len(all); n < len(missing) {
-			made.measured = missing[n].measured
+// create Runners for the jobs that miss one, then warm ones, as many as there is room for. While runners of the pool's own
+// size fail to start, one of those at most.
+func (s situation) create(missing []waiting, warm, room int) []creation {
+	plain := s.probes()
+	var measures []string
+	for _, job := range slices.Concat(missing, make([]waiting, warm)) {
+		switch {
+		case len(measures) == room:
+		case job.measured != "":
+			measures = append(measures, job.measured)
+		case plain > 0:
+			measures = append(measures, "")
+			plain--
 		}
-		all = append(all, made)
+	}
+	var all []creation
+	for i, slot := range s.freeSlots(len(measures)) {
+		all = append(all, creation{slot: slot, measured: measures[i]})
 	}
 	return all
 }
@@ -230,12 +240,12 @@ func (s situation) unused(kind func(supply) bool) []string {
 	return names
 }
 
-// probes is how many Runners may be made: any number, but one at a time while runners fail to start.
+// probes is how many Runners of the pool's own size may be made: any number, but one at a time while they fail to start.
 func (s situation) probes() int {
 	if !s.probing {
 		return s.limit
 	}
-	if len(s.unused(func(r supply) bool { return r.use <= starting })) > 0 {
+	if len(s.unused(func(r supply) bool { return r.use <= starting && r.measured == "" })) > 0 {
 		return 0
 	}
 	return 1

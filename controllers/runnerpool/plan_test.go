@@ -112,6 +112,9 @@ func TestPlan(t *testing.T) {
 		"at the limit warm runners make room for a wish":        {situation{limit: 1, minIdle: 1, waiting: asking("gpu", queue(1)), runners: fresh(runners(idle))}, nil, []string{"p-0"}},
 		"warm runners stay while there is room":                 {situation{limit: 2, minIdle: 1, waiting: asking("gpu", queue(1)), runners: fresh(runners(idle))}, []string{"1:gpu"}, nil},
 		"an idle runner is not deaf to a wish":                  {situation{limit: 9, minIdle: 1, waiting: asking("gpu", queue(1, -deafTimeout)), runners: runners(idle)}, []string{"1:gpu"}, nil},
+		"I7: while others fail to start a wish is served":       {situation{limit: 9, probing: true, waiting: slices.Concat(queue(2), asking("gpu", queue(2))), runners: runners(pending)}, []string{"1:gpu", "2:gpu"}, nil},
+		"I7: a wish that never starts keeps no other waiting":   {situation{limit: 9, probing: true, waiting: slices.Concat(asking("gpu", queue(1)), queue(1)), runners: made("gpu", runners(pending))}, []string{"1"}, nil},
+		"an outdated runner that goes makes room by itself":     {situation{limit: 2, minIdle: 1, waiting: asking("gpu", queue(1)), runners: []supply{{name: "p-0", use: idle, since: noon, outdated: true}, {name: "p-1", slot: 1, use: idle, since: noon}}}, nil, []string{"p-0"}},
 		"limit 0 starts none":                                   {situation{waiting: queue(3)}, nil, nil},
 		"B07: surplus that is idle goes":                        {situation{limit: 5, runners: runners(idle, busy)}, nil, []string{"p-0"}},
 		"B07: surplus without a sandbox goes":                   {situation{limit: 5, waiting: queue(1), runners: runners(pending, idle)}, nil, []string{"p-0"}},
@@ -265,7 +268,7 @@ func TestPlanProperties(t *testing.T) {
 			t.Fatal("suspended, it made runners or kept unused ones")
 		case s.suspended:
 			return
-		case s.probing && len(d.create) > 1:
+		case s.probing && created[""] > 1:
 			t.Fatal("made more than one to probe with")
 		}
 		full := c.holding+len(d.create) >= s.limit
@@ -274,7 +277,7 @@ func TestPlanProperties(t *testing.T) {
 			if created[measured] > max(0, c.wanted[measured]-have) {
 				t.Fatalf("created more than is needed of %q", measured)
 			}
-			if s.open && !s.probing && have+created[measured] < c.wanted[measured] && !full {
+			if s.open && (!s.probing || measured != "") && have+created[measured] < c.wanted[measured] && !full {
 				t.Fatalf("a queued job waits for %q while there is capacity", measured)
 			}
 			needed := c.wanted[measured]

@@ -97,12 +97,12 @@ func outdated(pool *v1alpha1.RunnerPool, runner *v1alpha1.Runner, now time.Time)
 	if drifted(pool, runner) || pool.Status.Circuit == nil && runner.AttemptsExhausted() {
 		return true, time.Time{}
 	}
-	launched := runner.Status.LaunchedAt
-	if launched == nil {
+	online := runner.Status.OnlineAt
+	if online == nil {
 		return false, time.Time{}
 	}
-	// A job that it takes has at least the other half of the sandbox's life.
-	old := launched.Add(runner.Spec.Sandbox.Timeout.Duration / 2)
+	// A job that it takes has about the other half of the sandbox's life. One that is not online yet has its startupTimeout.
+	old := online.Add(runner.Spec.Sandbox.Timeout.Duration / 2)
 	if !now.Before(old) {
 		return true, time.Time{}
 	}
@@ -110,13 +110,13 @@ func outdated(pool *v1alpha1.RunnerPool, runner *v1alpha1.Runner, now time.Time)
 }
 
 // drifted says that the Runner is not what its pool would make now, from its template and the image that serves. How long
-// to wait for a runner is no part of what it is, and an image is told by its ID: a new one replaces runners when it is built.
+// to wait for a runner is no part of what it is, and an image is told by its recipe: a new one replaces runners when it is built.
 func drifted(pool *v1alpha1.RunnerPool, runner *v1alpha1.Runner) bool {
 	want, have := *pool.Spec.RunnerTemplate.DeepCopy(), runner.Spec.RunnerTemplate
 	want.StartupTimeout, want.IdleTimeout, want.Image = have.StartupTimeout, have.IdleTimeout, have.Image
 	measured, err := pool.Spec.Measure(runner.Spec.Wishes)
 	want.Sandbox = measured
-	if image := pool.Status.Image; image != nil && runner.Status.ImageID != "" && runner.Status.ImageID != image.ID {
+	if image := pool.Status.Image; image != nil && runner.Status.Recipe != "" && runner.Status.Recipe != image.Recipe {
 		return true
 	}
 	return err != nil || !equality.Semantic.DeepEqual(want, have) || !labelled(pool, runner)

@@ -34,8 +34,11 @@ func (r *Reconciler) spend(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner)
 		message += "; the price table has no price for the GPU " + gpu + ", which counts for nothing"
 	}
 	setCondition(pool, v1alpha1.ConditionBudgetSpent, false, v1alpha1.ReasonBudgetLeft, message)
-	if spending.PerSecond == 0 {
+	switch {
+	case spending.PerSecond == 0:
 		return time.Time{}
+	case left/spending.PerSecond > (24 * time.Hour).Seconds():
+		return tomorrow
 	}
 	spent := now.Add(time.Duration(left / spending.PerSecond * float64(time.Second)))
 	return earlier(spent.Truncate(time.Second).Add(time.Second), tomorrow)

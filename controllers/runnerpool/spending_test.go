@@ -93,3 +93,10 @@ func TestWhatTicksAloneIsNoReasonToWriteTheStatus(t *testing.T) {
 	w.pass(time.Minute)
 	w.Expect(w.pool().ResourceVersion).To(Equal(before))
 }
+
+func TestABudgetThatIsNeverSpentNeedsNoLookingAgain(t *testing.T) {
+	w := newSpendingWorld(t)
+	w.change(func(s *v1alpha1.RunnerPoolSpec) { s.Budget.PerDay = resource.MustParse("1000M") })
+	w.running("p-0")
+	w.Expect(w.reconciler.spend(w.pool(), w.runners())).To(Equal(cost.NextDay(w.Clock.Now())))
+}

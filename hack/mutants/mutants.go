@@ -14,7 +14,7 @@ const (
 var mutants = []mutant{
 	{
 		"I1", "no more Runners than the limit leaves room for", "controllers/runnerpool/plan.go",
-		"min(room, s.probes())", "s.probes()", runnerpool, "TestPlanProperties",
+		"case len(measures) == room:", "case false:", runnerpool, "TestPlanProperties",
 	},
 	{
 		"I1", "a Runner is named by its slot", "controllers/runnerpool/runners.go",
@@ -188,7 +188,7 @@ var mutants = []mutant{
 	},
 	{
 		"I8", "a runner version that GitHub refuses is not tried again", "controllers/runnerpool/image.go",
-		"image.RefusedAt = failed.Time.DeepCopy()", "image.RefusedAt = nil", runnerpool, "TestARefusedRunnerVersion",
+		"image.RefusedAt = latest", "image.RefusedAt = nil", runnerpool, "TestARefusedRunnerVersion",
 	},
 	{
 		"I8", "an image that cannot be built leaves the one before serving", "api/v1alpha1/attempts.go",

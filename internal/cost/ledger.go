@@ -22,7 +22,7 @@ type Ledger struct {
 }
 
 type account struct {
-	day string
+	day time.Time
 	// stored says that what the pool's status had is in it.
 	stored bool
 	total  entry
@@ -66,7 +66,7 @@ func (l *Ledger) Ended(runner *v1alpha1.Runner, at time.Time) {
 	if s.Job != nil {
 		repository = s.Job.Repository
 	}
-	today := l.lived(runner, dayOf(at), at)
+	today := l.lived(runner, a.day, at)
 	a.total = a.total.plus(today)
 	a.by[repository] = a.by[repository].plus(today)
 	whole := l.lived(runner, time.Time{}, at)
@@ -84,8 +84,8 @@ func (l *Ledger) lived(runner *v1alpha1.Runner, from, to time.Time) entry {
 
 // account of a pool for the day of a time.
 func (l *Ledger) account(pool types.NamespacedName, at time.Time) *account {
-	a, day := l.pools[pool], dayOf(at).Format(time.DateOnly)
-	if a == nil || a.day < day {
+	a, day := l.pools[pool], dayOf(at)
+	if a == nil || a.day.Before(day) {
 		// What a status says of an earlier day is of no use; what it says of this one is added when it is seen.
 		a = &account{day: day, stored: a != nil, by: map[string]entry{}, seen: map[string]bool{}}
 		l.pools[pool] = a
@@ -133,14 +133,14 @@ func (l *Ledger) Usage(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, now
 		} else {
 			spending.PerSecond += l.prices.PerSecond(&runner.Spec.Sandbox)
 		}
-		alive = alive.plus(l.lived(runner, dayOf(now), until))
+		alive = alive.plus(l.lived(runner, a.day, until))
 	}
 	spending.Amount += alive.amount
 	if a.total.seconds == 0 && alive.seconds == 0 {
 		return nil, spending
 	}
 	return &v1alpha1.Usage{
-		Day: a.day, SandboxSeconds: int64(a.total.seconds), Cost: Decimal(a.total.amount), CostAlive: Decimal(alive.amount),
+		Day: a.day.Format(time.DateOnly), SandboxSeconds: int64(a.total.seconds), Cost: Decimal(a.total.amount), CostAlive: Decimal(alive.amount),
 		Currency: l.prices.Currency, Repositories: a.dearest(),
 	}, spending
 }
@@ -148,7 +148,7 @@ func (l *Ledger) Usage(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, now
 // add what a status says of the day, which another manager has stored.
 func (a *account) add(usage *v1alpha1.Usage) {
 	a.stored = true
-	if usage == nil || usage.Day != a.day {
+	if usage == nil || usage.Day != a.day.Format(time.DateOnly) {
 		return
 	}
 	a.total = a.total.plus(entry{float64(usage.SandboxSeconds), Amount(usage.Cost)})

@@ -97,6 +97,19 @@ func TestEachDayBeginsWithNothing(t *testing.T) {
 	g.Expect(usage).To(BeNil())
 }
 
+func TestWhatEndedYesterdayIsNoCostOfToday(t *testing.T) {
+	g, l := NewWithT(t), ledger()
+	midnight := NextDay(noon)
+	runner := launched("sb-1", noon, "")
+	ended := metav1.NewTime(midnight.Add(-time.Minute))
+	runner.Status.EndedAt = &ended
+	_, spending := l.Usage(pool(), []v1alpha1.Runner{*runner}, midnight.Add(time.Minute))
+	g.Expect(spending.Amount).To(BeZero())
+	l.Ended(runner, midnight.Add(5*time.Minute))
+	_, spending = l.Usage(pool(), nil, midnight.Add(6*time.Minute))
+	g.Expect(spending.Amount).To(BeZero())
+}
+
 func TestTheStatusNamesTheDearestRepositories(t *testing.T) {
 	g, l := NewWithT(t), ledger()
 	for i := range 30 {

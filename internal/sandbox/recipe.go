@@ -26,6 +26,10 @@ type Recipe struct {
 	Layers [][]string
 	// RunnerVersion that the image has, empty when not known.
 	RunnerVersion string
+	// Command that starts the runner in it.
+	Command []string
+	// Docker says that it has a Docker daemon.
+	Docker bool
 }
 
 // Registry says with which credentials an image is pulled: those of a Secret at Modal, or the values here.
@@ -67,7 +71,10 @@ var dockerLayer = []string{
 // RecipeFor an image of a Debian or Ubuntu base with the runner of a release. What changes least comes first, so that a
 // new runner version rebuilds the last layer alone.
 func RecipeFor(template *v1alpha1.RunnerTemplate, release github.RunnerRelease) Recipe {
-	recipe := Recipe{Base: template.Image.Base, RunnerVersion: release.Version, Layers: [][]string{toolsLayer}}
+	recipe := Recipe{
+		Base: template.Image.Base, RunnerVersion: release.Version, Layers: [][]string{toolsLayer},
+		Command: RunnerCommand(template.Image), Docker: template.Sandbox.Docker,
+	}
 	if template.Sandbox.Docker {
 		recipe.Layers = append(recipe.Layers, dockerLayer)
 	}
@@ -90,7 +97,9 @@ func runnerLayer(release github.RunnerRelease) []string {
 
 // OwnRecipe is of an image of the operator's own, which has the runner already.
 func OwnRecipe(template *v1alpha1.RunnerTemplate) Recipe {
-	return Recipe{ID: template.Image.ID, Base: template.Image.Ref}.withCommands(template)
+	return Recipe{
+		ID: template.Image.ID, Base: template.Image.Ref, Command: RunnerCommand(template.Image), Docker: template.Sandbox.Docker,
+	}.withCommands(template)
 }
 
 // withCommands adds the operator's own layer.

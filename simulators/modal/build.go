@@ -49,8 +49,12 @@ func (s *Server) endBuild(img *image) {
 	fs, err := s.runBuild(img)
 	if err != nil {
 		img.log.add(pb.FileDescriptor_FILE_DESCRIPTOR_STDERR, err.Error()+"\n")
-		img.result = resultOf(pb.GenericResult_GENERIC_STATUS_FAILURE, 1,
-			fmt.Sprintf("Image build for %s failed. See build logs for more details.\n%s", img.id, err))
+		exception := fmt.Sprintf("Image build for %s failed. See build logs for more details.", img.id)
+		var pulled pullError
+		if errors.As(err, &pulled) {
+			exception += "\n" + pulled.Error()
+		}
+		img.result = resultOf(pb.GenericResult_GENERIC_STATUS_FAILURE, 1, exception)
 		s.uncache(img)
 	} else {
 		img.fs = fs
@@ -62,6 +66,10 @@ func (s *Server) endBuild(img *image) {
 	s.log.Info("image built", "image", img.id, "status", img.result.GetStatus().String())
 }
 
+// pullError is why a base image could not be had: the exception of the build says so. Why a command failed is in its log
+// alone. Source: github.com/modal-labs/modal-client/pull/3172.
+type pullError struct{ error }
+
 func (s *Server) runBuild(img *image) (*filesystem, error) {
 	def := img.request.GetImage()
 	parsed, err := parseDockerfile(def.GetDockerfileCommands())
@@ -72,7 +80,9 @@ func (s *Server) runBuild(img *image) (*filesystem, error) {
 	for step, line := range parsed {
 		img.log.add(pb.FileDescriptor_FILE_DESCRIPTOR_STDOUT, fmt.Sprintf("\n=> Step %d: %s\n", step, line.text))
 		if line.name == "FROM" {
-			fs, err = s.from(line.rest, def)
+			if fs, err = s.from(line.rest, def); err != nil {
+				err = pullError{err}
+			}
 		} else {
 			err = line.apply(fs)
 		}

@@ -68,8 +68,8 @@ func (s *Server) Images() []Image {
 	return all
 }
 
-// ImageGetOrCreate gives the image of a content: built before, being built, or to be built now. The result is set when the
-// build has ended within the call.
+// ImageGetOrCreate gives the image of a content: built before, being built, or to be built now. The result is set for one that
+// was built before alone: whoever has it built waits for it.
 func (c *control) ImageGetOrCreate(_ context.Context, req *pb.ImageGetOrCreateRequest) (*pb.ImageGetOrCreateResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,9 +77,10 @@ func (c *control) ImageGetOrCreate(_ context.Context, req *pb.ImageGetOrCreateRe
 	if err != nil {
 		return nil, err
 	}
-	key := c.imageKey(req)
+	key, isNew := c.imageKey(req), false
 	found := c.imageCache[string(key[:])]
 	if found == nil || req.GetForceBuild() || req.GetIgnoreCache() {
+		isNew = true
 		found = &image{
 			id: c.ids.next("im"), key: key, app: owner, created: c.clock.Now(), log: newLogs(c.clock),
 			request: proto.CloneOf(req), done: make(chan struct{}),
@@ -93,8 +94,11 @@ func (c *control) ImageGetOrCreate(_ context.Context, req *pb.ImageGetOrCreateRe
 	} else {
 		found.hits++
 	}
-	answer := pb.ImageGetOrCreateResponse_builder{ImageId: found.id, Result: found.result}
-	if found.built() {
+	answer := pb.ImageGetOrCreateResponse_builder{ImageId: found.id}
+	if !isNew {
+		answer.Result = found.result
+	}
+	if !isNew && found.built() {
 		answer.Metadata = found.metadata()
 	}
 	return answer.Build(), nil

@@ -2,11 +2,14 @@ package modal
 
 import (
 	"context"
+	"errors"
 
 	sdk "github.com/modal-labs/libmodal/modal-go"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+	"github.com/modalrunner/modal-runner-controller/internal/scrub"
 )
 
 // BuildImage implements sandbox.Provider.
@@ -27,11 +30,25 @@ func (p *provider) BuildImage(ctx context.Context, recipe sandbox.Recipe) (strin
 	for _, layer := range recipe.Layers {
 		image = image.DockerfileCommands(layer, nil)
 	}
+	ctx, log := withBuildLog(ctx)
 	built, err := image.Build(ctx, app)
 	if err != nil {
-		return "", p.classify("building the image", err)
+		return "", buildFault(p.classify("building the image", err), log)
 	}
 	return built.ImageID, nil
+}
+
+// buildFault is an error of a build, with what the build said last.
+func buildFault(err error, log *buildLog) error {
+	var failed *fault.Error
+	if !errors.As(err, &failed) || failed.Class != fault.Invalid {
+		return err
+	}
+	failed.Message = scrub.Text(failed.Message)
+	if said := log.end(); said != "" {
+		failed.Message += "\n" + said
+	}
+	return failed
 }
 
 // pull gives the image that a recipe begins with.

@@ -87,8 +87,9 @@ func (p *Providers) keep(id, secret credentials.Redacted, modal v1alpha1.Modal) 
 		client, err = sdk.NewClientWithOptions(&sdk.ClientParams{
 			TokenID: id.Reveal(), TokenSecret: secret.Reveal(), Environment: modal.Environment,
 			// What the SDK has to say comes back as errors; its own log lines would be a second voice.
-			Logger:                slog.New(slog.DiscardHandler),
-			GRPCUnaryInterceptors: []grpc.UnaryClientInterceptor{countCalls, captureResult, captureList},
+			Logger:                 slog.New(slog.DiscardHandler),
+			GRPCUnaryInterceptors:  []grpc.UnaryClientInterceptor{countCalls, captureResult, captureList},
+			GRPCStreamInterceptors: []grpc.StreamClientInterceptor{captureBuildLog},
 		})
 		if err != nil {
 			return nil, &fault.Error{Op: "making the Modal client", Class: fault.Transient, Message: err.Error(), Err: err}
