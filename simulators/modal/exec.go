@@ -170,6 +170,7 @@ func checkExec(req *pb.TaskExecStartRequest) error {
 // execute the command, under the lock. It is killed with its sandbox, or by its own timeout.
 func (s *Server) execute(sb *sandbox, e *execution, req *pb.TaskExecStartRequest, values map[string]string) {
 	container := sb.container()
+	container.Volumes = s.mounted(sb)
 	maps.Copy(container.Env, values)
 	container.Command = e.command
 	if req.GetWorkdir() != "" {

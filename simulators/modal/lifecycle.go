@@ -46,6 +46,7 @@ func (s *Server) start(sb *sandbox) {
 		return
 	}
 	c, run := sb.container(), s.options.Run
+	c.Volumes = s.mounted(sb)
 	c.inTerminal(sb.definition().GetPtyInfo())
 	if len(c.Command) == 0 {
 		run = untilKilled

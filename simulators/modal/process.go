@@ -17,9 +17,9 @@ import (
 // Process runs what resolve gives as a real process of this machine, as a stand-in for what the command would run in the
 // image. It leads a process group of its own, or the session of its terminal, which is killed whole when the sandbox is
 // killed, when the process ends (a container ends with its first process), and when this program dies. Its environment is
-// that of the container with a PATH and a HOME; nothing of this program's own is in it. It starts in an empty directory of
-// its own, removed afterwards, unless Container.Workdir exists on this machine. An empty path from resolve is a program
-// that is missing: exit code 127.
+// that of the container with a PATH and a HOME, its volumes where they are on this machine; nothing of this program's own is
+// in it. It starts in an empty directory of its own, removed afterwards, unless Container.Workdir exists on this machine. An
+// empty path from resolve is a program that is missing: exit code 127.
 func Process(resolve func(Container) (path string, args []string)) RunFunc {
 	return func(ctx context.Context, c Container) int {
 		path, args := resolve(c)
@@ -34,7 +34,7 @@ func Process(resolve func(Container) (path string, args []string)) RunFunc {
 		}
 		defer func() { _ = os.RemoveAll(home) }()
 		cmd := exec.Command(path, args...)
-		cmd.Env = processEnv(c.Env, home)
+		cmd.Env = processEnv(c.EnvHere(), home)
 		cmd.Dir = home
 		if info, err := os.Stat(c.Workdir); err == nil && info.IsDir() && c.Workdir != "/" {
 			cmd.Dir = c.Workdir

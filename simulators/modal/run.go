@@ -3,6 +3,7 @@ package modal
 import (
 	"context"
 	"io"
+	"strings"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 )
@@ -27,6 +28,28 @@ type Container struct {
 	Stdin io.Reader
 	// PTY that was asked for; nil for none.
 	PTY *PTY
+	// Volumes are folders of this machine by the paths in the sandbox at which they are mounted.
+	Volumes map[string]string
+}
+
+// Here is where a path in the sandbox is on this machine: below a volume's folder, else where it says. What is no path is
+// left alone.
+func (c Container) Here(path string) string {
+	for mount, folder := range c.Volumes {
+		if rest, below := strings.CutPrefix(path, mount); below && (rest == "" || rest[0] == '/') {
+			return folder + rest
+		}
+	}
+	return path
+}
+
+// EnvHere is the environment in which paths are those of this machine.
+func (c Container) EnvHere() map[string]string {
+	env := make(map[string]string, len(c.Env))
+	for name, value := range c.Env {
+		env[name] = c.Here(value)
+	}
+	return env
 }
 
 // PTY is a terminal, as large as it was at the start: the protocol cannot resize it.

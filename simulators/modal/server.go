@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -214,6 +215,11 @@ func (s *Server) Close() {
 			<-e.done
 		}
 	}
+	s.mu.Lock()
+	for _, v := range s.volumes {
+		_ = os.RemoveAll(v.folder)
+	}
+	s.mu.Unlock()
 	s.stop()
 }
 

@@ -2,6 +2,7 @@ package modal
 
 import (
 	"context"
+	"os"
 	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -10,9 +11,10 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// volume has an identity and no contents.
+// volume has its contents in a folder of this machine, which is made when it is first mounted.
 type volume struct {
 	id, name, environment string
+	folder                string
 	// end of an ephemeral one, which has no name.
 	end *event
 }
@@ -142,7 +144,30 @@ func (c *control) VolumeDelete(_ context.Context, req *pb.VolumeDeleteRequest) (
 	if found.name != "" {
 		delete(c.environments[found.environment].volumes, found.name)
 	}
+	_ = os.RemoveAll(found.folder)
 	return &emptypb.Empty{}, nil
+}
+
+// mounted gives the folders of a sandbox's volumes by the paths that they are mounted at, under the lock. That a volume is
+// read-only is not enforced: the folder is this machine's.
+func (s *Server) mounted(sb *sandbox) map[string]string {
+	folders := map[string]string{}
+	for _, mount := range sb.definition().GetVolumeMounts() {
+		v := s.volumes[mount.GetVolumeId()]
+		if v == nil {
+			continue
+		}
+		if v.folder == "" {
+			folder, err := os.MkdirTemp("", "volume-")
+			if err != nil {
+				s.log.Error("a volume cannot have a folder", "error", err)
+				continue
+			}
+			v.folder = folder
+		}
+		folders[mount.GetMountPath()] = v.folder
+	}
+	return folders
 }
 
 // AddVolume to the default environment.

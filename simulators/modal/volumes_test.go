@@ -72,3 +72,25 @@ func TestVolumesAndProxiesAreFoundByName(t *testing.T) {
 	_, err = w.client.Volumes.FromName(w.ctx, "cache", nil)
 	w.Expect(errors.As(err, new(sdk.NotFoundError))).To(BeTrue())
 }
+
+func TestWhatOneSandboxWritesIntoAVolumeTheNextOneReads(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, modalsim.Options{Run: modalsim.Process(asIs)})
+	app := w.app("ci")
+	image, err := w.build(app, base)
+	w.Expect(err).NotTo(HaveOccurred())
+	volume, err := w.client.Volumes.FromName(w.ctx, "cache", &sdk.VolumeFromNameParams{CreateIfMissing: true})
+	w.Expect(err).NotTo(HaveOccurred())
+	run := func(script string) int {
+		made, err := w.client.Sandboxes.Create(w.ctx, app, &sdk.Image{ImageID: image}, &sdk.SandboxCreateParams{
+			Command: []string{"sh", "-c", script}, Env: map[string]string{"CACHE": "/cache/tools", "OTHER": "/cachet"},
+			Volumes: map[string]*sdk.Volume{"/cache": volume},
+		})
+		w.Expect(err).NotTo(HaveOccurred())
+		code, err := made.Wait(w.ctx)
+		w.Expect(err).NotTo(HaveOccurred())
+		return code
+	}
+	w.Expect(run(`mkdir "$CACHE" && echo 22 >"$CACHE/node" && [ "$OTHER" = /cachet ]`)).To(BeZero())
+	w.Expect(run(`[ "$(cat "$CACHE/node")" = 22 ]`)).To(BeZero())
+}

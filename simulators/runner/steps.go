@@ -65,6 +65,12 @@ func (p *program) shell(ctx context.Context, j job, s step) error {
 		"GITHUB_RUN_ID=" + strconv.FormatInt(j.Run, 10), "GITHUB_JOB=" + j.Name, "GITHUB_WORKSPACE=" + folder,
 		"RUNNER_OS=Linux", "RUNNER_ARCH=X64", "RUNNER_TEMP=" + folder,
 	}
+	for name, value := range p.Env {
+		// A step sees what the runner program sees, but for what that keeps to itself.
+		if !strings.HasPrefix(name, "ACTIONS_RUNNER_INPUT_") && name != "PATH" && name != "HOME" {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
 	for name, value := range j.Env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}

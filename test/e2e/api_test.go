@@ -107,7 +107,7 @@ func TestAWrongManifestIsRefusedWithWhatToDo(t *testing.T) {
 		"a variable twice":                 {with("sandbox: {env: [{name: X}, {name: X}]}"), "Duplicate value"},
 		"a volume over the root":           {with("sandbox: {volumes: [{name: v, mountPath: /}]}"), "an absolute path below the root"},
 		"a mount path with dots":           {with("sandbox: {volumes: [{name: v, mountPath: /a/../etc}]}"), "an absolute path below the root"},
-		"a mount over the runner":           {with("sandbox: {volumes: [{name: v, mountPath: /opt/actions-runner/x}]}"), "cannot hide what the system or the runner needs"},
+		"a mount over the runner":          {with("sandbox: {volumes: [{name: v, mountPath: /opt/actions-runner/x}]}"), "cannot hide what the system or the runner needs"},
 		"a mount at /tmp":                  {with("sandbox: {cache: {volume: v, mountPath: /tmp}}"), "cannot hide what the system or the runner needs"},
 		"a volume in two places":           {with("sandbox: {volumes: [{name: v, mountPath: /data}], cache: {volume: v}}"), "a Volume can be mounted once alone"},
 		"two mounts at one path":           {with("sandbox: {volumes: [{name: v, mountPath: /data}], cloudBuckets: [{bucket: b, mountPath: /data}]}"), "cannot share a mountPath"},

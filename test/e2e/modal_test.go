@@ -86,8 +86,20 @@ func TestAWishOutOfBoundsIsRefusedVisibly(t *testing.T) {
 	w.awaitNothingLeft()
 }
 
+func TestASecondRunFindsWhatTheFirstOneFetched(t *testing.T) {
+	w := newWorld(t, withShell)
+	w.awaitReady(w.pool("p", 1, func(s *v1alpha1.RunnerPoolSpec) {
+		s.Sandbox.Cache = &v1alpha1.Cache{Volume: "ci-cache"}
+	}))
+	const fetch = `test ! -e "$RUNNER_TOOL_CACHE/node" && mkdir -p "$RUNNER_TOOL_CACHE" && echo 22 >"$RUNNER_TOOL_CACHE/node"`
+	w.awaitAll([]int64{w.queue("cold", fetch)}, "success")
+	w.awaitAll([]int64{w.queue("warm", `test "$(cat "$RUNNER_TOOL_CACHE/node")" = 22`)}, "success")
+	w.awaitNothingLeft()
+	w.Expect(w.modal.Sandboxes()).To(HaveLen(2), "each job has a sandbox of its own")
+}
+
 func TestVariablesOutOfSecretsReachTheSandboxAlone(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, withShell)
 	pool := w.pool("p", 1, func(s *v1alpha1.RunnerPoolSpec) {
 		s.Sandbox.Env = []v1alpha1.EnvVar{
 			{Name: "FLAVOUR", Value: "plain"}, {Name: "NPM_TOKEN", SecretKeyRef: &v1alpha1.SecretKeyRef{Name: "npm", Key: "token"}},

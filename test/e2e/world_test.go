@@ -66,6 +66,7 @@ type settings struct {
 	faults    githubsim.WebhookFaults
 	arguments []string
 	lostAfter time.Duration
+	shell     bool
 	behave    func(modalsim.Container) runner.Behaviour
 }
 
@@ -89,6 +90,9 @@ func withArguments(arguments ...string) option {
 func givingUpAfter(d time.Duration) option {
 	return func(s *settings) { s.lostAfter = d }
 }
+
+// withShell has the steps of jobs run in a real shell.
+func withShell(s *settings) { s.shell = true }
 
 func withBehaviour(behave func(modalsim.Container) runner.Behaviour) option {
 	return func(s *settings) { s.behave = behave }
@@ -121,7 +125,10 @@ func (w *world) startSimulators(s settings) {
 	w.github.AddToEnterprise(enterprise, organization)
 	w.github.AddToken(token, the.grants()...)
 	w.modal = modalsim.New(modalsim.Options{Run: func(ctx context.Context, c modalsim.Container) int {
-		config := runner.Config{Env: c.Env, Stdout: c.Stdout}
+		config := runner.Config{Env: c.EnvHere(), Stdout: c.Stdout, Shell: s.shell}
+		if config.Shell {
+			config.Env["PATH"] = os.Getenv("PATH")
+		}
 		if w.behave != nil {
 			config.Behaviour = w.behave(c)
 		}
