@@ -77,7 +77,7 @@ type Webhook struct {
 	SecretName string `json:"secretName"`
 
 	// Manage has the pool create its webhook on the repository or organization, repair it when it was changed, and remove
-	// it when the pool is deleted.
+	// it when the pool is deleted. A webhook with the same address that was there before is kept right too, and left behind.
 	// +optional
 	Manage bool `json:"manage,omitempty"`
 
