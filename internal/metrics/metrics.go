@@ -91,10 +91,13 @@ var (
 	}, []string{"pool_namespace", "pool", "repository", "currency"})
 )
 
-func init() {
-	metrics.Registry.MustRegister(githubCalls, githubLimit, githubRemaining, modalCalls, webhookEvents, webhookRedeliveries, queuedToLaunched, launchedToOnline, jobWait,
-		attemptFailures, runnersHung, runnersDied, orphans, sandboxesEnded, sandboxSeconds, sandboxCost)
+// all of them.
+var all = []prometheus.Collector{
+	githubCalls, githubLimit, githubRemaining, modalCalls, webhookEvents, webhookRedeliveries, queuedToLaunched, launchedToOnline, jobWait,
+	attemptFailures, runnersHung, runnersDied, orphans, sandboxesEnded, sandboxSeconds, sandboxCost,
 }
+
+func init() { metrics.Registry.MustRegister(all...) }
 
 // GitHubCall counts a call to GitHub.
 func GitHubCall(operation, code string) { githubCalls.WithLabelValues(operation, code).Inc() }
