@@ -24,7 +24,7 @@ test-ways: assets openapi ## Run the end-to-end suite for wider scopes, with web
 	$(TOOL) -n gotestsum >/dev/null
 	for way in organization,lossy enterprise,delivered; do \
 		echo "E2E_WAY=$$way"; \
-		E2E_WAY=$$way "$$($(TOOL) -n gotestsum)" --format pkgname-and-test-fails -- -timeout 30m -parallel 8 ./test/e2e; \
+		E2E_WAY=$$way "$$($(TOOL) -n gotestsum)" --format pkgname-and-test-fails -- -count=1 -timeout 30m -parallel 8 ./test/e2e; \
 	done
 
 .PHONY: fuzz
