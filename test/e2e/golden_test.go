@@ -88,6 +88,8 @@ type asked struct {
 func (w *world) requests() asked {
 	w.t.Helper()
 	var a asked
+	// The tags come after the sandbox, which may have ended by then.
+	w.Eventually(func() int { return len(w.modal.Sandboxes()[0].Tags) }).Should(BeNumerically(">", 0))
 	for _, image := range w.modal.Images() {
 		a.Images = append(a.Images, plain(w.t, image.Request))
 	}
