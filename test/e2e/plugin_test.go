@@ -92,7 +92,7 @@ func TestPluginTellsWhatPoolsDoAndFollowsLogs(t *testing.T) {
 	w.Expect(w.pluginOut("top")).To(MatchRegexp(`p-0 +p +Running +octo/widgets first`))
 
 	follow := w.pluginCommand("logs", "-f", "p-0")
-	var log safeText
+	var log stack.Buffer
 	follow.Stdout, follow.Stderr = &log, &log
 	w.Expect(follow.Start()).To(Succeed())
 	w.Eventually(log.String).Should(ContainSubstring("Running job: first"))
@@ -257,7 +257,7 @@ func TestPluginCompletesNames(t *testing.T) {
 
 // terminal of a user in which the plugin runs.
 type terminal struct {
-	safeText
+	stack.Buffer
 	w         *world
 	cmd       *exec.Cmd
 	keys, tty *os.File
@@ -309,22 +309,4 @@ func (t *terminal) wait() int {
 	defer context.AfterFunc(ended, func() { _ = t.cmd.Process.Kill() })()
 	_ = t.cmd.Wait()
 	return t.cmd.ProcessState.ExitCode()
-}
-
-// safeText is written while it is read.
-type safeText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *safeText) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *safeText) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
 }

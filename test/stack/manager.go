@@ -61,7 +61,7 @@ type Manager struct {
 	webhook string
 	probe   string
 	metrics string
-	log     safeBuffer
+	log     Buffer
 	process *exec.Cmd
 	ended   chan struct{}
 }
@@ -209,18 +209,21 @@ func freeAddress() (string, error) {
 	return "", errors.New("no port is free")
 }
 
-type safeBuffer struct {
+// Buffer is written while it is read.
+type Buffer struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer
 }
 
-func (b *safeBuffer) Write(p []byte) (int, error) {
+// Write appends.
+func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buffer.Write(p)
 }
 
-func (b *safeBuffer) String() string {
+// String is what was written so far.
+func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return strings.Clone(b.buffer.String())
