@@ -1,0 +1,85 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/ingress"
+)
+
+// options of the manager, by flag.
+type options struct {
+	metricsAddress string
+	metricsSecure  bool
+	probeAddress   string
+	webhookAddress string
+	webhookSecrets string
+	webhookURL     string
+	healInterval   time.Duration
+	githubPoints   int
+	drain          time.Duration
+	jobWorkers     int
+	leaderElect    bool
+	leaseDuration  time.Duration
+	renewDeadline  time.Duration
+	retryPeriod    time.Duration
+	namespaces     namespaces
+	pollInterval   time.Duration
+	listInterval   time.Duration
+	sweepInterval  time.Duration
+	orphanGrace    time.Duration
+	secretTTL      time.Duration
+	jobTTL         time.Duration
+	pricesFile     string
+	runnerWorkers  int
+	poolWorkers    int
+	log            zap.Options
+}
+
+// namespaces is a flag that may be given several times.
+type namespaces []string
+
+func (n *namespaces) String() string     { return strings.Join(*n, ",") }
+func (n *namespaces) Set(v string) error { *n = append(*n, v); return nil }
+
+func (o *options) bind(flags *flag.FlagSet) {
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Address of the metrics endpoint, for example :8443; 0 turns it off.")
+	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over HTTPS, to those whom the API server allows to get /metrics.")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
+	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":8080", "Address on which GitHub's webhooks are received, at "+ingress.Path+"; 0 turns it off.")
+	flags.StringVar(&o.webhookSecrets, "webhook-secret-dir", "/etc/modal-runner-controller/webhook", "Folder whose files each hold a secret that webhooks may be signed with.")
+	flags.StringVar(&o.webhookURL, "webhook-url", "", "Address at which GitHub reaches the webhook receiver, without "+ingress.Path+", for example https://runners.example.com. Pools that manage their webhook deliver there, and failed deliveries to it are asked for again.")
+	flags.DurationVar(&o.healInterval, "webhook-heal-interval", 5*time.Minute, "How often failed webhook deliveries are looked for and asked for again.")
+	flags.IntVar(&o.githubPoints, "github-points-per-minute", github.DefaultPointsPerMinute, "How many points of GitHub's secondary rate limit each credential may spend in a minute, 5 or more; 0 is no limit.")
+	flags.DurationVar(&o.drain, "drain", 5*time.Second, "How long the manager goes on after it is told to stop, while /readyz says so, until webhooks are sent to it no more.")
+	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one replica of several act at a time. Every replica receives webhooks.")
+	flags.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "How long after the leader's last sign of life another replica takes over.")
+	flags.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease before it gives up.")
+	flags.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "How long replicas wait between two tries to get or renew the lease.")
+	flags.Var(&o.namespaces, "namespace", "Namespace whose RunnerPools are served; may be given several times. All namespaces when not given.")
+	flags.DurationVar(&o.pollInterval, "queue-poll-interval", 30*time.Second, "How often the queue of each pool is polled.")
+	flags.DurationVar(&o.listInterval, "list-interval", 15*time.Second, "How often runners and sandboxes are listed while there are any.")
+	flags.DurationVar(&o.sweepInterval, "sweep-interval", 5*time.Minute, "How often runners and sandboxes are listed while there are none, to find what is left over.")
+	flags.DurationVar(&o.orphanGrace, "orphan-grace", 2*time.Minute, "How long a sandbox or registration of this controller may have no Runner before it is removed.")
+	flags.DurationVar(&o.secretTTL, "secret-ttl", 10*time.Second, "How long a Secret is used before it is read again.")
+	flags.DurationVar(&o.jobTTL, "job-ttl", time.Hour, "How long a WorkflowJob is kept after its job is over.")
+	flags.StringVar(&o.pricesFile, "prices-file", "", "File with the prices that costs are estimated by, in the form of internal/cost/prices.yaml; those that Modal published when none is given.")
+	flags.IntVar(&o.runnerWorkers, "runner-workers", 64, "How many Runners are reconciled at once.")
+	flags.IntVar(&o.jobWorkers, "job-workers", 8, "How many WorkflowJobs are reconciled at once.")
+	flags.IntVar(&o.poolWorkers, "pool-workers", 8, "How many RunnerPools are reconciled at once.")
+	o.log.BindFlags(flags)
+}
+
+// validate what the flags' types let through.
+func (o *options) validate() error {
+	if o.githubPoints != 0 && o.githubPoints < github.MinPointsPerMinute {
+		return fmt.Errorf("--github-points-per-minute=%d is too little, since registering one runner takes %d: give that or more, or 0 for no limit",
+			o.githubPoints, github.MinPointsPerMinute)
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+
+	"github.com/modalrunner/modal-runner-controller/controllers/orphan"
+	"github.com/modalrunner/modal-runner-controller/controllers/runner"
+	"github.com/modalrunner/modal-runner-controller/controllers/runnerpool"
+	"github.com/modalrunner/modal-runner-controller/controllers/workflowjob"
+	"github.com/modalrunner/modal-runner-controller/internal/cost"
+	"github.com/modalrunner/modal-runner-controller/internal/credentials"
+	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/ingress"
+	"github.com/modalrunner/modal-runner-controller/internal/observe"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
+)
+
+// freshDelivery is the age up to which a job's delivery is taken at its word.
+const freshDelivery = 10 * time.Minute
+
+func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error {
+	var (
+		now      = clock.RealClock{}
+		secrets  = credentials.NewStore(mgr.GetAPIReader(), now, o.secretTTL)
+		gh       = github.NewClients(secrets, now, o.githubPoints)
+		recorder = &ingress.Recorder{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
+		poller   = &ingress.Poller{Client: mgr.GetClient(), GitHub: gh, Recorder: recorder, Clock: now, Interval: o.pollInterval}
+		events   = mgr.GetEventRecorder("modal-runner-controller")
+	)
+	sandboxes, err := modal.NewProviders(secrets, now)
+	if err != nil {
+		return err
+	}
+	if err := ingress.Index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	prices := cost.Published()
+	if o.pricesFile != "" {
+		if prices, err = cost.Load(o.pricesFile); err != nil {
+			return err
+		}
+	}
+	ledger := cost.NewLedger(prices)
+	outside := &observe.Outside{
+		GitHub: gh, Sandboxes: sandboxes,
+		Registrations: observe.NewLists[github.Runner](o.listInterval, now),
+		SandboxLists:  observe.NewLists[sandbox.Listed](o.listInterval, now),
+	}
+	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark, Secrets: secrets, Ledger: ledger, WebhookURL: o.webhookURL}
+	poller.Doubt = pools.Doubt
+	runners := &runner.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Secrets: secrets, Ledger: ledger, Explain: poller.Kick, Told: poller.Told}
+	orphans := &orphan.Sweeper{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Installation: mark,
+		Interval: o.sweepInterval, Grace: o.orphanGrace,
+	}
+	jobs := &workflowjob.Reconciler{Client: mgr.GetClient(), Clock: now, Events: events, GitHub: gh, Recorder: recorder, TTL: o.jobTTL}
+	healer := &ingress.Healer{Client: mgr.GetClient(), GitHub: gh, Clock: now, WebhookURL: o.webhookURL, Interval: o.healInterval}
+	if err := errors.Join(
+		pools.SetupWithManager(mgr, o.poolWorkers),
+		runners.SetupWithManager(ctx, mgr, o.runnerWorkers),
+		jobs.SetupWithManager(mgr, o.jobWorkers),
+		mgr.Add(outside.Registrations), mgr.Add(outside.SandboxLists), mgr.Add(poller), mgr.Add(healer), mgr.Add(orphans),
+	); err != nil {
+		return fmt.Errorf("setting up the controllers: %w", err)
+	}
+	return o.serve(ctx, mgr, recorder, secrets)
+}
+
+// serve webhooks and probes. The context ends when the manager is told to stop.
+func (o *options) serve(ctx context.Context, mgr ctrl.Manager, recorder *ingress.Recorder, secrets *credentials.Store) error {
+	ready := healthz.Ping
+	if o.webhookAddress != "0" {
+		webhook := &ingress.Webhook{
+			Address: o.webhookAddress, SecretDir: o.webhookSecrets, Secrets: secrets, Recorder: recorder, Log: ctrl.Log.WithName("webhook"),
+			Clock: clock.RealClock{}, Fresh: min(freshDelivery, o.jobTTL),
+		}
+		if err := mgr.Add(webhook); err != nil {
+			return fmt.Errorf("setting up the webhook receiver: %w", err)
+		}
+		if len(o.namespaces) > 0 {
+			webhook.Namespace = o.namespaces[0]
+		}
+		ready = webhook.Ready
+	}
+	return errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("webhook", unlessStopping(ctx, ready)))
+}
