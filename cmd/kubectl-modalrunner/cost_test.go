@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/test/samples"
 )
 
 func TestMoney(t *testing.T) {
@@ -30,24 +31,24 @@ func TestCostsOf(t *testing.T) {
 	}
 	lives := func(perHour string, launched, ended time.Duration) func(*v1alpha1.Runner) {
 		return func(r *v1alpha1.Runner) {
-			r.Status.CostPerHour, r.Status.LaunchedAt = perHour, ago(launched)
+			r.Status.CostPerHour, r.Status.LaunchedAt = perHour, samples.Ago(launched)
 			if ended > 0 {
-				r.Status.EndedAt = ago(ended)
+				r.Status.EndedAt = samples.Ago(ended)
 			}
 		}
 	}
 	budget := func(p *v1alpha1.RunnerPool) { p.Spec.Budget = &v1alpha1.Budget{PerDay: resource.MustParse("12500m")} }
 	all := costsOf([]view{
-		{pool: readyPool(usage("2026-02-28", "99"))},
-		{pool: readyPool(usage("2026-03-01", "9.5")), runners: []v1alpha1.Runner{
-			aRunner("ended", v1alpha1.RunnerFailed, lives("3", 2*time.Hour, time.Hour)),
-			aRunner("alive", v1alpha1.RunnerRunning, lives("2.5", 2*time.Hour, 0)),
-			aRunner("unpriced", v1alpha1.RunnerRunning, lives("", 2*time.Hour, 0)),
-			aRunner("pending", v1alpha1.RunnerPending),
+		{pool: samples.Pool(usage("2026-02-28", "99"))},
+		{pool: samples.Pool(usage("2026-03-01", "9.5")), runners: []v1alpha1.Runner{
+			samples.Runner("ended", v1alpha1.RunnerFailed, lives("3", 2*time.Hour, time.Hour)),
+			samples.Runner("alive", v1alpha1.RunnerRunning, lives("2.5", 2*time.Hour, 0)),
+			samples.Runner("unpriced", v1alpha1.RunnerRunning, lives("", 2*time.Hour, 0)),
+			samples.Runner("pending", v1alpha1.RunnerPending),
 		}},
-		{pool: readyPool(usage("2026-03-01", "10.5", v1alpha1.RepositoryUsage{Repository: "octo/a", SandboxSeconds: 60, Cost: "1"},
+		{pool: samples.Pool(usage("2026-03-01", "10.5", v1alpha1.RepositoryUsage{Repository: "octo/a", SandboxSeconds: 60, Cost: "1"},
 			v1alpha1.RepositoryUsage{SandboxSeconds: 61, Cost: "2"}), budget)},
-	}, now)
+	}, samples.Now)
 	var pools, runners, repositories []string
 	for _, p := range all.Pools {
 		pools = append(pools, p.Pool+" "+string(p.Cost)+" "+string(p.PerHour)+" "+string(p.Budget))

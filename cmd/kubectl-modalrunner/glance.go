@@ -6,17 +6,17 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/queue"
 )
 
 // poolTable shows pools at a glance.
 func poolTable(views []view, scope scope, now time.Time) *metav1.Table {
 	t := table(scope.columns("POOL READY REASON QUEUED STARTING IDLE RUNNING MAX TODAY AGE +RUNNER_VERSION +MESSAGE"))
 	for _, v := range views {
-		s, ready := v.pool.Status, readyOf(&v.pool)
+		s, ready := v.pool.Status, queue.Ready(&v.pool)
 		cost := poolCostOf(v, now)
 		row := []any{
 			v.pool.Name, string(ready.Status), ready.Reason, s.Queued, s.Starting, s.Idle, s.Running, v.pool.Spec.MaxConcurrency,
@@ -25,13 +25,6 @@ func poolTable(views []view, scope scope, now time.Time) *metav1.Table {
 		t.Rows = append(t.Rows, metav1.TableRow{Cells: scope.cells(v.pool.Namespace, row)})
 	}
 	return t
-}
-
-func readyOf(pool *v1alpha1.RunnerPool) metav1.Condition {
-	if c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady); c != nil {
-		return *c
-	}
-	return metav1.Condition{Status: metav1.ConditionUnknown, Reason: "-", Message: "no controller has seen it yet"}
 }
 
 func versionOf(image *v1alpha1.ImageStatus) string {
@@ -43,14 +36,14 @@ func versionOf(image *v1alpha1.ImageStatus) string {
 
 // describePool with all that it has.
 func describePool(out io.Writer, v view, format output, now time.Time) error {
-	queue := explain(v, now)
+	waiting := explain(v, now)
 	s := v.pool.Status
 	for _, line := range [][2]string{
 		{"Pool", fmt.Sprintf("%s/%s of %s, labels %s", v.pool.Namespace, v.pool.Name, scopeOf(v.pool.Spec.Scope), joined(v.pool.Spec.Labels))},
-		{"Ready", fmt.Sprintf("%s, %s: %s", readyOf(&v.pool).Status, readyOf(&v.pool).Reason, readyOf(&v.pool).Message)},
+		{"Ready", fmt.Sprintf("%s, %s: %s", queue.Ready(&v.pool).Status, queue.Ready(&v.pool).Reason, queue.Ready(&v.pool).Message)},
 		{"Image", imageOf(s.Image, now)},
 		{"Slots", fmt.Sprintf("%d of %d: %d running, %d idle, %d starting", s.Runners, v.pool.Spec.MaxConcurrency, s.Running, s.Idle, s.Starting)},
-		{"Queue", queueOf(queue, now)},
+		{"Queue", queueOf(waiting, now)},
 		{"Today", usageOf(v, now)},
 	} {
 		if _, err := fmt.Fprintf(out, "%-7s %s\n", line[0]+":", line[1]); err != nil {
@@ -58,7 +51,7 @@ func describePool(out io.Writer, v view, format output, now time.Time) error {
 		}
 	}
 	fmt.Fprintln(out)
-	return format.printTables(out, conditionTable(s.Conditions, now), runnerTable(v.runners, now), queueTable(queue, scope{}, now))
+	return format.printTables(out, conditionTable(s.Conditions, now), runnerTable(v.runners, now), queueTable(waiting, scope{}, now))
 }
 
 func scopeOf(s v1alpha1.Scope) string {
@@ -93,14 +86,14 @@ func imageOf(image *v1alpha1.ImageStatus, now time.Time) string {
 	return text
 }
 
-func queueOf(queue []waiting, now time.Time) string {
-	switch len(queue) {
+func queueOf(waiting []queue.Waiting, now time.Time) string {
+	switch len(waiting) {
 	case 0:
 		return "empty"
 	case 1:
-		return "1 job, for " + span(now.Sub(queue[0].Since))
+		return "1 job, for " + span(now.Sub(waiting[0].Since))
 	}
-	return fmt.Sprintf("%d jobs, the first for %s", len(queue), span(now.Sub(queue[0].Since)))
+	return fmt.Sprintf("%d jobs, the first for %s", len(waiting), span(now.Sub(waiting[0].Since)))
 }
 
 func usageOf(v view, now time.Time) string {

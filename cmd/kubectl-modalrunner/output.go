@@ -11,9 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/cli-runtime/pkg/printers"
 	"sigs.k8s.io/yaml"
+
+	"github.com/modalrunner/modal-runner-controller/internal/queue"
 )
 
 // output is the flag -o.
@@ -83,7 +84,7 @@ func (o output) printTable(out io.Writer, t *metav1.Table) error {
 }
 
 // span of time, in words.
-func span(d time.Duration) string { return duration.HumanDuration(max(0, d)) }
+func span(d time.Duration) string { return queue.Span(d) }
 
 // age since a time; a dash when there was none.
 func age(since *metav1.Time, now time.Time) string {

@@ -16,10 +16,11 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
+	"github.com/modalrunner/modal-runner-controller/test/samples"
 )
 
 func TestPoolTable(t *testing.T) {
-	pool := readyPool(func(p *v1alpha1.RunnerPool) {
+	pool := samples.Pool(func(p *v1alpha1.RunnerPool) {
 		p.Status.Queued, p.Status.Running = 3, 2
 		p.Status.Usage = &v1alpha1.Usage{Day: "2026-03-01", Cost: "1.5", Currency: "USD"}
 	})
@@ -34,21 +35,21 @@ widgets   True    Ready    3        0          0      2         2     1.50 USD  
 `,
 	} {
 		var out bytes.Buffer
-		NewWithT(t).Expect(format.printTable(&out, poolTable([]view{{pool: pool}}, scope{}, now))).To(Succeed())
+		NewWithT(t).Expect(format.printTable(&out, poolTable([]view{{pool: pool}}, scope{}, samples.Now))).To(Succeed())
 		NewWithT(t).Expect("\n" + out.String()).To(Equal(want))
 	}
 }
 
 func TestDescribePool(t *testing.T) {
 	g := NewWithT(t)
-	pool := readyPool(func(p *v1alpha1.RunnerPool) {
+	pool := samples.Pool(func(p *v1alpha1.RunnerPool) {
 		p.Status.Runners, p.Status.Running, p.Status.Conditions = 1, 1, p.Status.Conditions[:1]
 	})
-	runner := aRunner("widgets-0", v1alpha1.RunnerRunning, func(r *v1alpha1.Runner) {
+	runner := samples.Runner("widgets-0", v1alpha1.RunnerRunning, func(r *v1alpha1.Runner) {
 		r.Status.SandboxID, r.Status.Job = "sb-1", &v1alpha1.RunnerJob{ID: 7, Repository: "octo/widgets", Name: "test"}
 	})
 	var out bytes.Buffer
-	g.Expect(describePool(&out, view{pool: pool, runners: []v1alpha1.Runner{runner}, jobs: []v1alpha1.WorkflowJob{queuedJob(1)}}, outputTable, now)).To(Succeed())
+	g.Expect(describePool(&out, view{pool: pool, runners: []v1alpha1.Runner{runner}, jobs: []v1alpha1.WorkflowJob{samples.QueuedJob(1)}}, outputTable, samples.Now)).To(Succeed())
 	g.Expect("\n" + out.String()).To(Equal(`
 Pool:   ci/widgets of repository octo/widgets, labels modal
 Ready:  True, Ready: jobs are served
@@ -71,11 +72,11 @@ job-1   widgets   octo/widgets   build   59s       PoolNotReady   GitHubReady is
 func TestEncode(t *testing.T) {
 	for format, want := range map[output]string{outputJSON: `"kind": "RunnerPool"`, outputYAML: "kind: RunnerPool"} {
 		var out bytes.Buffer
-		NewWithT(t).Expect(format.encode(&out, listOf([]view{{pool: readyPool()}}, true))).To(Succeed())
+		NewWithT(t).Expect(format.encode(&out, listOf([]view{{pool: samples.Pool()}}, true))).To(Succeed())
 		NewWithT(t).Expect(out.String()).To(And(ContainSubstring(want), ContainSubstring("widgets")))
 	}
 	var out bytes.Buffer
-	NewWithT(t).Expect(outputYAML.encode(&out, explain(view{pool: readyPool(), jobs: []v1alpha1.WorkflowJob{queuedJob(1)}}, now))).To(Succeed())
+	NewWithT(t).Expect(outputYAML.encode(&out, explain(view{pool: samples.Pool(), jobs: []v1alpha1.WorkflowJob{samples.QueuedJob(1)}}, samples.Now))).To(Succeed())
 	NewWithT(t).Expect(out.String()).To(ContainSubstring("reason: RunnerToBeMade"))
 }
 

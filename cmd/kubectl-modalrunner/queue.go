@@ -7,9 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/queue"
 )
 
-// newQueue is the command that tells why jobs wait; reasons.go has the reasons.
+// newQueue is the command that tells why jobs wait; internal/queue has the reasons.
 func newQueue(p *plugin) *cobra.Command {
 	var (
 		format output
@@ -45,7 +48,7 @@ func (p *plugin) queue(ctx context.Context, scope scope, pool string, format out
 		return err
 	}
 	now := time.Now()
-	all := []waiting{}
+	all := []queue.Waiting{}
 	for _, v := range views {
 		all = append(all, explain(v, now)...)
 	}
@@ -59,11 +62,23 @@ func (p *plugin) queue(ctx context.Context, scope scope, pool string, format out
 	return format.printTable(p.Out, queueTable(all, scope, now))
 }
 
-func queueTable(all []waiting, scope scope, now time.Time) *metav1.Table {
+func queueTable(all []queue.Waiting, scope scope, now time.Time) *metav1.Table {
 	t := table(scope.columns("JOB POOL REPOSITORY NAME +STATE WAITING REASON WHY"))
 	for _, w := range all {
 		row := []any{w.Job, w.Pool, w.Repository, w.Name, string(w.State), span(now.Sub(w.Since)), w.Reason, w.Message}
 		t.Rows = append(t.Rows, metav1.TableRow{Cells: scope.cells(w.Namespace, row)})
 	}
 	return t
+}
+
+// explain why each job of a pool waits, the longest first.
+func explain(v view, now time.Time) []queue.Waiting {
+	runners, jobs := make([]*v1alpha1.Runner, len(v.runners)), make([]*v1alpha1.WorkflowJob, len(v.jobs))
+	for i := range v.runners {
+		runners[i] = &v.runners[i]
+	}
+	for i := range v.jobs {
+		jobs[i] = &v.jobs[i]
+	}
+	return queue.Explain(&v.pool, runners, jobs, now)
 }

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/test/samples"
 )
 
 func TestFindTarget(t *testing.T) {
@@ -15,16 +16,16 @@ func TestFindTarget(t *testing.T) {
 		r.Spec.Modal = v1alpha1.Modal{App: "app", SecretName: "modal"}
 	}
 	runners := []v1alpha1.Runner{
-		aRunner("widgets-0", v1alpha1.RunnerRunning, sandboxed),
-		aRunner("widgets-1", v1alpha1.RunnerPending, func(r *v1alpha1.Runner) {
+		samples.Runner("widgets-0", v1alpha1.RunnerRunning, sandboxed),
+		samples.Runner("widgets-1", v1alpha1.RunnerPending, func(r *v1alpha1.Runner) {
 			r.UID = "ffffffff-89ab-cdef-0123-456789abcdef"
 			r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionLaunched, Status: metav1.ConditionFalse, Message: "waiting: ModalReady"}}
 			r.Status.LastFailure = &v1alpha1.AttemptFailure{Log: "the end"}
 		}),
-		aRunner("job-4", v1alpha1.RunnerRunning, sandboxed),
+		samples.Runner("job-4", v1alpha1.RunnerRunning, sandboxed),
 	}
 	job := func(id int64, state v1alpha1.JobState, runner, sandbox string) v1alpha1.WorkflowJob {
-		return queuedJob(id, func(j *v1alpha1.WorkflowJob) {
+		return samples.QueuedJob(id, func(j *v1alpha1.WorkflowJob) {
 			j.Status.State, j.Status.RunnerName, j.Status.SandboxID = state, runner, sandbox
 		})
 	}

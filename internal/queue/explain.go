@@ -1,4 +1,5 @@
-package main
+// Package queue says why jobs wait, as a pure function of what is stored. kubectl's plugin and the status page tell it.
+package queue
 
 import (
 	"cmp"
@@ -9,33 +10,36 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 )
 
 // Reasons why a job waits, beside those for which a pool does not serve one.
 const (
-	reasonNeedsApproval = "NeedsApproval"
-	reasonUndecided     = v1alpha1.ReasonUndecided
-	reasonOnline        = "RunnerOnline"
-	reasonTaken         = "RunnerBusy"
-	reasonStarting      = "RunnerStarting"
-	reasonPending       = "RunnerPending"
-	reasonSuspended     = v1alpha1.ReasonSuspended
-	reasonNotReady      = v1alpha1.ReasonPoolNotReady
-	reasonDegraded      = v1alpha1.ReasonPoolDegraded
-	reasonFull          = "PoolFull"
-	reasonToBeMade      = "RunnerToBeMade"
+	ReasonNeedsApproval  = "NeedsApproval"
+	ReasonUndecided      = v1alpha1.ReasonUndecided
+	ReasonRunnerOnline   = "RunnerOnline"
+	ReasonRunnerBusy     = "RunnerBusy"
+	ReasonRunnerStarting = "RunnerStarting"
+	ReasonRunnerPending  = "RunnerPending"
+	ReasonSuspended      = v1alpha1.ReasonSuspended
+	ReasonPoolNotReady   = v1alpha1.ReasonPoolNotReady
+	ReasonPoolDegraded   = v1alpha1.ReasonPoolDegraded
+	ReasonPoolFull       = "PoolFull"
+	ReasonRunnerToBeMade = "RunnerToBeMade"
 )
 
-// waiting is a job that waits, and why.
-type waiting struct {
+// Waiting is a job that waits, and why.
+type Waiting struct {
 	Namespace  string            `json:"namespace"`
 	Pool       string            `json:"pool"`
 	Job        string            `json:"job"`
 	ID         int64             `json:"id"`
 	Repository string            `json:"repository"`
 	Name       string            `json:"name"`
+	Workflow   string            `json:"workflow,omitempty"`
+	URL        string            `json:"url,omitempty"`
 	State      v1alpha1.JobState `json:"state"`
 	Since      time.Time         `json:"since"`
 	// Runner that is on its way to the job, if any. Any other that matches may take it.
@@ -44,15 +48,15 @@ type waiting struct {
 	Message string `json:"message"`
 }
 
-// explain why each job of a pool waits, the longest first. It is a pure function of what is stored, and counts as the
-// controller's plan does: a job is not bound to a Runner, but there is one for as many jobs as there are Runners.
-func explain(v view, now time.Time) []waiting {
-	l := newLine(v, now)
-	var all []waiting
-	for _, job := range inOrder(v.jobs) {
-		w := waiting{
-			Namespace: job.Namespace, Pool: v.pool.Name, Job: job.Name, ID: job.Spec.ID, Repository: job.Spec.Repository,
-			Name: job.Spec.Name, State: job.Status.State, Since: queuedAt(job),
+// Explain why each job of a pool waits, the longest first. It counts as the controller's plan does: a job is not bound to a
+// Runner, but there is one for as many jobs as there are Runners. Runners and jobs are the pool's own.
+func Explain(pool *v1alpha1.RunnerPool, runners []*v1alpha1.Runner, jobs []*v1alpha1.WorkflowJob, now time.Time) []Waiting {
+	l := newLine(pool, runners, jobs, now)
+	var all []Waiting
+	for _, job := range inOrder(jobs) {
+		w := Waiting{
+			Namespace: job.Namespace, Pool: pool.Name, Job: job.Name, ID: job.Spec.ID, Repository: job.Spec.Repository,
+			Name: job.Spec.Name, Workflow: job.Spec.Workflow, URL: job.Spec.URL, State: job.Status.State, Since: QueuedAt(job),
 		}
 		l.explain(job, &w)
 		all = append(all, w)
@@ -61,21 +65,21 @@ func explain(v view, now time.Time) []waiting {
 }
 
 // inOrder of their arrival, the jobs that wait.
-func inOrder(jobs []v1alpha1.WorkflowJob) []*v1alpha1.WorkflowJob {
+func inOrder(jobs []*v1alpha1.WorkflowJob) []*v1alpha1.WorkflowJob {
 	var all []*v1alpha1.WorkflowJob
-	for i := range jobs {
-		job := &jobs[i]
+	for _, job := range jobs {
 		if (job.Status.State == v1alpha1.JobQueued || job.Status.State == v1alpha1.JobWaiting) && job.DeletionTimestamp.IsZero() {
 			all = append(all, job)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *v1alpha1.WorkflowJob) int {
-		return cmp.Or(queuedAt(a).Compare(queuedAt(b)), cmp.Compare(a.Spec.ID, b.Spec.ID))
+		return cmp.Or(QueuedAt(a).Compare(QueuedAt(b)), cmp.Compare(a.Spec.ID, b.Spec.ID))
 	})
 	return all
 }
 
-func queuedAt(job *v1alpha1.WorkflowJob) time.Time {
+// QueuedAt is when a job was created at GitHub; when it was first seen where that is not known.
+func QueuedAt(job *v1alpha1.WorkflowJob) time.Time {
 	if job.Status.QueuedAt != nil {
 		return job.Status.QueuedAt.Time
 	}
@@ -94,14 +98,13 @@ type line struct {
 	without int
 }
 
-func newLine(v view, now time.Time) *line {
-	l := &line{pool: &v.pool, now: now, usable: map[string][]*v1alpha1.Runner{}}
+func newLine(pool *v1alpha1.RunnerPool, runners []*v1alpha1.Runner, jobs []*v1alpha1.WorkflowJob, now time.Time) *line {
+	l := &line{pool: pool, now: now, usable: map[string][]*v1alpha1.Runner{}}
 	known := map[string]bool{}
-	for _, job := range v.jobs {
+	for _, job := range jobs {
 		known[job.Status.RunnerName] = true
 	}
-	for i := range v.runners {
-		r := &v.runners[i]
+	for _, r := range runners {
 		if r.Dead() {
 			continue
 		}
@@ -134,17 +137,17 @@ func advance(r *v1alpha1.Runner) int {
 }
 
 // explain the next job in the line.
-func (l *line) explain(job *v1alpha1.WorkflowJob, w *waiting) {
+func (l *line) explain(job *v1alpha1.WorkflowJob, w *Waiting) {
 	refusal, problem := l.pool.Refusal(job), job.Status.Problem
 	switch asked := l.pool.Undecided(job); {
 	case job.Status.State == v1alpha1.JobWaiting:
-		w.Reason, w.Message = reasonNeedsApproval, "it waits at GitHub for an approval or another rule of its environment: see the job's page"
+		w.Reason, w.Message = ReasonNeedsApproval, "it waits at GitHub for an approval or another rule of its environment: see the job's page"
 	case refusal != nil:
 		w.Reason, w.Message = refusal.Reason, refusal.Message
 	case asked != "" && problem != nil && problem.Reason == v1alpha1.ReasonUndecided:
-		w.Reason, w.Message = reasonUndecided, problem.Message
+		w.Reason, w.Message = ReasonUndecided, problem.Message
 	case asked != "":
-		w.Reason, w.Message = reasonUndecided, "GitHub is being asked "+asked
+		w.Reason, w.Message = ReasonUndecided, "GitHub is being asked "+asked
 	default:
 		if r := l.take(l.pool.Spec.Measured(job.Spec.Labels)); r != nil {
 			w.Runner = r.Name
@@ -169,11 +172,11 @@ func (l *line) take(measured string) *v1alpha1.Runner {
 func (l *line) onItsWay(r *v1alpha1.Runner) (reason, message string) {
 	switch r.Status.Phase {
 	case v1alpha1.RunnerIdle:
-		return reasonOnline, fmt.Sprintf("Runner %s is online%s: GitHub has not assigned it a job yet", r.Name, l.since(r.Status.OnlineAt))
+		return ReasonRunnerOnline, fmt.Sprintf("Runner %s is online%s: GitHub has not assigned it a job yet", r.Name, l.since(r.Status.OnlineAt))
 	case v1alpha1.RunnerRunning:
-		return reasonTaken, fmt.Sprintf("Runner %s has a job that GitHub has not told of yet, perhaps this one", r.Name)
+		return ReasonRunnerBusy, fmt.Sprintf("Runner %s has a job that GitHub has not told of yet, perhaps this one", r.Name)
 	case v1alpha1.RunnerStarting:
-		return reasonStarting, fmt.Sprintf("Runner %s: its sandbox is alive%s, its runner not online yet%s", r.Name, l.since(r.Status.LaunchedAt), failure(r))
+		return ReasonRunnerStarting, fmt.Sprintf("Runner %s: its sandbox is alive%s, its runner not online yet%s", r.Name, l.since(r.Status.LaunchedAt), failure(r))
 	}
 	message = fmt.Sprintf("Runner %s has no sandbox yet", r.Name)
 	if c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionLaunched); c != nil && c.Status == metav1.ConditionFalse {
@@ -182,9 +185,9 @@ func (l *line) onItsWay(r *v1alpha1.Runner) (reason, message string) {
 		message += ": " + waitsFor
 	}
 	if last := r.Status.LastFailure; last != nil && strings.Contains(message, last.Message) {
-		return reasonPending, message
+		return ReasonRunnerPending, message
 	}
-	return reasonPending, message + failure(r)
+	return ReasonRunnerPending, message + failure(r)
 }
 
 // failure of the Runner's attempt before, if any.
@@ -203,18 +206,18 @@ func (l *line) withoutRunner() (reason, message string) {
 	waitsFor, open := l.pool.CanLaunch()
 	switch circuit := l.pool.Status.Circuit; {
 	case l.pool.Spec.Suspend:
-		return reasonSuspended, waitsFor + ": kubectl modalrunner resume " + l.pool.Name
+		return ReasonSuspended, waitsFor + ": kubectl modalrunner resume " + l.pool.Name
 	case !open:
-		return reasonNotReady, waitsFor
+		return ReasonPoolNotReady, waitsFor
 	case circuit != nil:
-		return reasonDegraded, fmt.Sprintf("runners fail to start, and one at a time tries again, %s; the latest failed with %s: %s",
+		return ReasonPoolDegraded, fmt.Sprintf("runners fail to start, and one at a time tries again, %s; the latest failed with %s: %s",
 			until(circuit.ProbeAt.Time, l.now), circuit.LastFailure.Reason, circuit.LastFailure.Message)
 	case l.pool.Spec.MaxConcurrency == 0:
-		return reasonFull, "spec.maxConcurrency is 0"
+		return ReasonPoolFull, "spec.maxConcurrency is 0"
 	case l.without > room:
-		return reasonFull, fmt.Sprintf("all %d places are taken (spec.maxConcurrency): number %d in line", l.pool.Spec.MaxConcurrency, l.without-max(0, room))
+		return ReasonPoolFull, fmt.Sprintf("all %d places are taken (spec.maxConcurrency): number %d in line", l.pool.Spec.MaxConcurrency, l.without-max(0, room))
 	}
-	return reasonToBeMade, "a Runner is about to be made"
+	return ReasonRunnerToBeMade, "a Runner is about to be made"
 }
 
 // since a time, in words.
@@ -222,7 +225,7 @@ func (l *line) since(t *metav1.Time) string {
 	if t == nil {
 		return ""
 	}
-	return " for " + span(l.now.Sub(t.Time))
+	return " for " + Span(l.now.Sub(t.Time))
 }
 
 // until a time, in words.
@@ -230,5 +233,16 @@ func until(t, now time.Time) string {
 	if !t.After(now) {
 		return "now"
 	}
-	return "in " + span(t.Sub(now))
+	return "in " + Span(t.Sub(now))
 }
+
+// Ready condition of a pool: unknown for one that no controller has seen.
+func Ready(pool *v1alpha1.RunnerPool) metav1.Condition {
+	if c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady); c != nil {
+		return *c
+	}
+	return metav1.Condition{Status: metav1.ConditionUnknown, Reason: "-", Message: "no controller has seen it yet"}
+}
+
+// Span of time, in words.
+func Span(d time.Duration) string { return duration.HumanDuration(max(0, d)) }
