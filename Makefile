@@ -80,6 +80,7 @@ manifests: ## Generate CRDs, RBAC, the chart's copies of them and the API refere
 	"$$($(TOOL) -n controller-gen)" crd paths=./api/... output:crd:dir=config/crd/bases
 	"$$($(TOOL) -n controller-gen)" rbac:roleName=manager-role paths=./controllers/... paths=./internal/... output:rbac:dir=config/rbac
 	hack/chart-crds.sh
+	go test ./cmd/manager -run TestTheDocsHaveEveryFlag -count=1 -update
 	"$$($(TOOL) -n crd-ref-docs)" --source-path=api/v1alpha1 --config=hack/crd-ref-docs.yaml --renderer=markdown --output-path=docs/api.md
 
 .PHONY: lint

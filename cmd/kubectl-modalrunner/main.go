@@ -15,6 +15,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/modalrunner/modal-runner-controller/internal/version"
 )
 
 func main() {
@@ -60,6 +62,7 @@ func newRoot(streams genericiooptions.IOStreams) *cobra.Command {
 	p := &plugin{IOStreams: streams, config: genericclioptions.NewConfigFlags(true)}
 	root := &cobra.Command{
 		Use:           "kubectl-modalrunner",
+		Version:       version.Get().String(),
 		Short:         "GitHub Actions runners in Modal sandboxes: what they do, why jobs wait, and a shell in them",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl modalrunner"},
 		SilenceUsage:  true,

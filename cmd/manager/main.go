@@ -25,18 +25,24 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/installation"
+	"github.com/modalrunner/modal-runner-controller/internal/version"
 )
 
 func main() {
 	var o options
 	o.bind(flag.CommandLine)
 	flag.Parse()
+	if o.version {
+		fmt.Println("modal-runner-controller", version.Get())
+		return
+	}
 	o.webhookURL = strings.TrimSuffix(o.webhookURL, "/")
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.log)))
 	if err := o.validate(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
+	ctrl.Log.Info("starting", "version", version.Get().Version, "commit", version.Get().Commit)
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
 		ctrl.Log.Error(err, "stopped")
 		os.Exit(1)
@@ -54,6 +60,7 @@ func run(ctx context.Context, o options) error {
 	}
 	// The API server's priority and fairness limits the manager; a second limit in the client would only add waiting.
 	config.QPS = -1
+	config.UserAgent = version.UserAgent("modal-runner-controller")
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {

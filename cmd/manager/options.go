@@ -39,6 +39,7 @@ type options struct {
 	runnerWorkers  int
 	poolWorkers    int
 	log            zap.Options
+	version        bool
 }
 
 // namespaces is a flag that may be given several times.
@@ -72,6 +73,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.IntVar(&o.runnerWorkers, "runner-workers", 64, "How many Runners are reconciled at once.")
 	flags.IntVar(&o.jobWorkers, "job-workers", 8, "How many WorkflowJobs are reconciled at once.")
 	flags.IntVar(&o.poolWorkers, "pool-workers", 8, "How many RunnerPools are reconciled at once.")
+	flags.BoolVar(&o.version, "version", false, "Print the version, and nothing else.")
 	o.log.BindFlags(flags)
 }
 

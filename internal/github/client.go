@@ -19,6 +19,7 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/version"
 )
 
 const (
@@ -53,7 +54,7 @@ func newClient(server string, authenticated http.RoundTripper, budget *budget) (
 		return nil, fmt.Errorf("parsing GitHub server %q: %w", server, err)
 	}
 	rest.BaseURL = base
-	rest.UserAgent = "modal-runner-controller"
+	rest.UserAgent = version.UserAgent("modal-runner-controller")
 	return &Client{rest: rest, clock: budget.clock, budget: budget}, nil
 }
 
