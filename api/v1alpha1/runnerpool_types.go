@@ -151,6 +151,8 @@ const (
 	ReasonSuspended = "Suspended"
 	// ReasonChecking: the other side is being asked for the first time.
 	ReasonChecking = "Checking"
+	// ReasonUnserved: no manager serves the pool; where there are shards, none of them selects it.
+	ReasonUnserved = "Unserved"
 	// ReasonAttemptsFailed: attempts to start a runner failed in a row and none came online; the message tells the latest.
 	ReasonAttemptsFailed = "AttemptsFailed"
 	// ReasonAttemptsSucceed: the pool is not degraded.
@@ -162,6 +164,11 @@ type RunnerPoolStatus struct {
 	// ObservedGeneration is the generation of the spec that this status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// ServedBy is the lease of the manager, or of the shard of managers, that serves the pool. Another one that is to serve it
+	// waits until this one has let it go, or is gone.
+	// +optional
+	ServedBy string `json:"servedBy,omitempty"`
 
 	// Conditions: Ready sums up GitHubReady, ModalReady, TemplateReady and ImageReady. Degraded says whether runners fail to start.
 	// +optional
@@ -262,6 +269,7 @@ type WebhookStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Runner",type=string,priority=1,JSONPath=`.status.image.runnerVersion`
+// +kubebuilder:printcolumn:name="Served-By",type=string,priority=1,JSONPath=`.status.servedBy`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="a RunnerPool's name can have at most 63 characters"
 type RunnerPool struct {
 	metav1.TypeMeta   `json:",inline"`

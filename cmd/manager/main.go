@@ -25,6 +25,7 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/installation"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 	"github.com/modalrunner/modal-runner-controller/internal/version"
 )
 
@@ -75,11 +76,15 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(config, o.manager(scheme, namespace))
+	pools, err := shard.New(o.shard, o.poolSelector)
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, o.manager(scheme, namespace, pools.Lease))
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
-	if err := o.wire(ctx, mgr, mark); err != nil {
+	if err := o.wire(ctx, mgr, mark, pools, namespace); err != nil {
 		return err
 	}
 	return mgr.Start(outlive(ctx, o.drain))
@@ -103,7 +108,7 @@ func unlessStopping(ctx context.Context, ready healthz.Checker) healthz.Checker 
 	}
 }
 
-func (o *options) manager(scheme *runtime.Scheme, namespace string) ctrl.Options {
+func (o *options) manager(scheme *runtime.Scheme, namespace, lease string) ctrl.Options {
 	watched := map[string]cache.Config{}
 	for _, n := range o.namespaces {
 		watched[n] = cache.Config{}
@@ -117,13 +122,14 @@ func (o *options) manager(scheme *runtime.Scheme, namespace string) ctrl.Options
 		Metrics:                       metrics,
 		HealthProbeBindAddress:        o.probeAddress,
 		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              "modal-runner-controller",
+		LeaderElectionID:              lease,
 		LeaderElectionNamespace:       namespace,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 &o.leaseDuration,
 		RenewDeadline:                 &o.renewDeadline,
 		RetryPeriod:                   &o.retryPeriod,
-		Cache:                         cache.Options{DefaultNamespaces: watched},
+		// Every replica holds all objects of all shards: who manages their fields is no use to it, and half of them.
+		Cache: cache.Options{DefaultNamespaces: watched, DefaultTransform: cache.TransformStripManagedFields()},
 		// A reconcile must see what the one before it wrote: without it a stale Runner would be launched twice, which
 		// its name prevents, but at the price of calls.
 		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},

@@ -49,3 +49,26 @@ func TestABudgetThatIsTooSmallForOneRunnerIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A mistake in what shards are told is told at the start, and not by pools that nobody serves.
+func TestAShardThatCannotBeIsRefused(t *testing.T) {
+	for _, test := range []struct{ args, says string }{
+		{"--leader-elect --shard=a --pool-selector=team=a", ""},
+		{"--leader-elect --shard=rest --pool-selector=!team", ""},
+		{"--shard=a", "--shard=a needs --leader-elect"},
+		{"--pool-selector=team=a", "--pool-selector=team=a needs a --shard"},
+		{"--leader-elect --shard=A_b", "--shard=A_b is no name"},
+		{"--leader-elect --shard=a --pool-selector=team==", ""},
+		{"--leader-elect --shard=a --pool-selector=in(", "--pool-selector=in( is no label selector"},
+	} {
+		var o options
+		flags := flag.NewFlagSet("manager", flag.ContinueOnError)
+		o.bind(flags)
+		if err := flags.Parse(strings.Fields(test.args)); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.validate(); (err == nil) != (test.says == "") || err != nil && !strings.HasPrefix(err.Error(), test.says) {
+			t.Errorf("%s: %v", test.args, err)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/ingress"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
 // options of the manager, by flag.
@@ -25,6 +26,8 @@ type options struct {
 	drain          time.Duration
 	jobWorkers     int
 	leaderElect    bool
+	shard          string
+	poolSelector   string
 	leaseDuration  time.Duration
 	renewDeadline  time.Duration
 	retryPeriod    time.Duration
@@ -59,6 +62,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.IntVar(&o.githubPoints, "github-points-per-minute", github.DefaultPointsPerMinute, "How many points of GitHub's secondary rate limit each credential may spend in a minute, 5 or more; 0 is no limit.")
 	flags.DurationVar(&o.drain, "drain", 5*time.Second, "How long the manager goes on after it is told to stop, while /readyz says so, until webhooks are sent to it no more.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one replica of several act at a time. Every replica receives webhooks.")
+	flags.StringVar(&o.shard, "shard", "", "Name of the shard that this manager and its replicas are, where several serve the pools of a cluster between them; its lease is "+shard.DefaultLease+"-NAME. All shards run in one namespace. Needs --leader-elect.")
+	flags.StringVar(&o.poolSelector, "pool-selector", "", "Label selector of the RunnerPools that the shard serves, for example team=a or !team; all when not given.")
 	flags.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "How long after the leader's last sign of life another replica takes over.")
 	flags.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease before it gives up.")
 	flags.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "How long replicas wait between two tries to get or renew the lease.")
@@ -83,5 +88,9 @@ func (o *options) validate() error {
 		return fmt.Errorf("--github-points-per-minute=%d is too little, since registering one runner takes %d: give that or more, or 0 for no limit",
 			o.githubPoints, github.MinPointsPerMinute)
 	}
-	return nil
+	if o.shard != "" && !o.leaderElect {
+		return fmt.Errorf("--shard=%s needs --leader-elect: by its lease the other shards know that it is there", o.shard)
+	}
+	_, err := shard.New(o.shard, o.poolSelector)
+	return err
 }

@@ -21,18 +21,20 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
 // freshDelivery is the age up to which a job's delivery is taken at its word.
 const freshDelivery = 10 * time.Minute
 
-func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error {
+func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string, held *shard.Shard, namespace string) error {
 	var (
 		now      = clock.RealClock{}
 		secrets  = credentials.NewStore(mgr.GetAPIReader(), now, o.secretTTL)
 		gh       = github.NewClients(secrets, now, o.githubPoints)
 		recorder = &ingress.Recorder{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
-		poller   = &ingress.Poller{Client: mgr.GetClient(), GitHub: gh, Recorder: recorder, Clock: now, Interval: o.pollInterval}
+		poller   = &ingress.Poller{Client: mgr.GetClient(), GitHub: gh, Recorder: recorder, Clock: now, Interval: o.pollInterval, Shard: held}
+		holders  = &shard.Holders{Live: mgr.GetAPIReader(), Clock: now, Namespace: namespace}
 		events   = mgr.GetEventRecorder("modal-runner-controller")
 	)
 	sandboxes, err := modal.NewProviders(secrets, now)
@@ -54,15 +56,15 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string) error
 		Registrations: observe.NewLists[github.Runner](o.listInterval, now),
 		SandboxLists:  observe.NewLists[sandbox.Listed](o.listInterval, now),
 	}
-	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark, Secrets: secrets, Ledger: ledger, WebhookURL: o.webhookURL}
+	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark, Secrets: secrets, Ledger: ledger, WebhookURL: o.webhookURL, Shard: held, Holders: holders}
 	poller.Doubt = pools.Doubt
-	runners := &runner.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Secrets: secrets, Ledger: ledger, Explain: poller.Kick, Told: poller.Told}
+	runners := &runner.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Secrets: secrets, Ledger: ledger, Explain: poller.Kick, Told: poller.Told, Shard: held}
 	orphans := &orphan.Sweeper{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Installation: mark,
-		Interval: o.sweepInterval, Grace: o.orphanGrace,
+		Interval: o.sweepInterval, Grace: o.orphanGrace, Shard: held,
 	}
-	jobs := &workflowjob.Reconciler{Client: mgr.GetClient(), Clock: now, Events: events, GitHub: gh, Recorder: recorder, TTL: o.jobTTL}
-	healer := &ingress.Healer{Client: mgr.GetClient(), GitHub: gh, Clock: now, WebhookURL: o.webhookURL, Interval: o.healInterval}
+	jobs := &workflowjob.Reconciler{Client: mgr.GetClient(), Clock: now, Events: events, GitHub: gh, Recorder: recorder, TTL: o.jobTTL, Shard: held}
+	healer := &ingress.Healer{Client: mgr.GetClient(), GitHub: gh, Clock: now, WebhookURL: o.webhookURL, Interval: o.healInterval, Shard: held}
 	if err := errors.Join(
 		pools.SetupWithManager(mgr, o.poolWorkers),
 		runners.SetupWithManager(ctx, mgr, o.runnerWorkers),

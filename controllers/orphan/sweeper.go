@@ -18,6 +18,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch
@@ -49,6 +50,9 @@ type Sweeper struct {
 	Interval time.Duration
 	// Grace that an orphan has.
 	Grace time.Duration
+	// Shard of the pools whose places are swept. What is found there may be any shard's: all of them have one mark, and no
+	// Runner of any is without an owner.
+	Shard *shard.Shard
 
 	seen sightings
 	kept map[string]func()
@@ -147,7 +151,7 @@ type place struct {
 	pool *v1alpha1.RunnerPool
 }
 
-// places of all pools, each list once.
+// places of the shard's pools, each list once.
 func (s *Sweeper) places(ctx context.Context) ([]place, error) {
 	var pools v1alpha1.RunnerPoolList
 	if err := s.List(ctx, &pools); err != nil {
@@ -157,6 +161,9 @@ func (s *Sweeper) places(ctx context.Context) ([]place, error) {
 	var places []place
 	for i := range pools.Items {
 		pool := &pools.Items[i]
+		if !s.Shard.Holds(pool) {
+			continue
+		}
 		p := place{observe.PlaceOf(pool.Namespace, pool.Spec.Scope, &pool.Spec.RunnerTemplate), pool}
 		if id := p.Registrations() + " " + p.Sandboxes(); !listed[id] {
 			listed[id] = true
@@ -231,7 +238,8 @@ func (s *Sweeper) removeAll(ctx context.Context, due []orphan) {
 	}
 }
 
-// ownedLive are the outside names of all Runners in the namespaces that have pools, as the API server knows them.
+// ownedLive are the outside names of all Runners in the namespaces that have pools, of whichever shard, as the API server knows
+// them.
 func (s *Sweeper) ownedLive(ctx context.Context) (map[string]bool, error) {
 	var pools v1alpha1.RunnerPoolList
 	if err := s.List(ctx, &pools, client.UnsafeDisableDeepCopy); err != nil {

@@ -29,6 +29,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/lanes"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=get;list;watch;patch;delete
@@ -54,6 +55,8 @@ type Reconciler struct {
 	Explain func(pool types.NamespacedName)
 	// Told says whether GitHub has told of a pool's jobs since a time.
 	Told func(pool types.NamespacedName, since time.Time) bool
+	// Shard of the pools whose Runners are seen to.
+	Shard *shard.Shard
 
 	retries *flowcontrol.Backoff
 	// notBefore is when a Runner may try again what failed, by its key.
@@ -92,6 +95,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 		Watches(&v1alpha1.WorkflowJob{}, handler.EnqueueRequestsFromMapFunc(r.runnerOfJob)).
 		Watches(&v1alpha1.RunnerPool{}, handler.EnqueueRequestsFromMapFunc(r.waitingForPool),
 			builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		Watches(&v1alpha1.RunnerPool{}, handler.EnqueueRequestsFromMapFunc(r.runnersOf), builder.WithPredicates(shard.Moved())).
 		WatchesRawSource(wake(r.Registrations.Wakes())).
 		WatchesRawSource(wake(r.SandboxLists.Wakes())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
@@ -149,6 +153,13 @@ func (r *Reconciler) waitingForPool(ctx context.Context, object client.Object) [
 	return requestsIf(runners.Items, err, func(runner *v1alpha1.Runner) bool { return waitsForPool(runner) || forced(object) })
 }
 
+// runnersOf a pool that has come to this shard or left it.
+func (r *Reconciler) runnersOf(ctx context.Context, object client.Object) []ctrl.Request {
+	var runners v1alpha1.RunnerList
+	err := r.List(ctx, &runners, client.InNamespace(object.GetNamespace()), client.MatchingLabels{v1alpha1.PoolLabel: object.GetName()}, client.UnsafeDisableDeepCopy)
+	return requestsIf(runners.Items, err, func(*v1alpha1.Runner) bool { return true })
+}
+
 func requestsIf(runners []v1alpha1.Runner, err error, wanted func(*v1alpha1.Runner) bool) []ctrl.Request {
 	if err != nil {
 		// The cache answers always; what it does not know yet is reconciled when it does.
@@ -177,9 +188,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{RequeueAfter: wait.Jitter(laneWait, 1)}, nil
 	}
 	defer r.lanes.Leave(lane)
+	defer r.Shard.Enter(types.NamespacedName{Namespace: runner.Namespace, Name: runner.Spec.PoolName})()
 	l, err := r.begin(ctx, &runner)
 	if err != nil {
 		return ctrl.Result{}, err
+	}
+	if l.pool != nil && !r.Shard.Holds(l.pool) {
+		r.forget(request.NamespacedName)
+		return ctrl.Result{}, nil
 	}
 	steps := []func(context.Context) error{l.launch, l.online, l.finish}
 	if !runner.DeletionTimestamp.IsZero() {

@@ -57,15 +57,22 @@ func (l *life) launch(ctx context.Context) error {
 	return err
 }
 
-// current says whether the Runner is still as it was read. A cache that is behind, or a leader that does not know yet that it
-// is none any more, would otherwise launch again what another has launched and ended meanwhile (I1): Modal refuses a second
-// sandbox of the same name only as long as the first one lives.
+// current says whether the Runner is still as it was read, and its pool held. A cache that is behind, or a leader that does not
+// know yet that it is none any more, would otherwise launch again what another has launched and ended meanwhile (I1): Modal
+// refuses a second sandbox of the same name only as long as the first one lives.
 func (l *life) current(ctx context.Context) (bool, error) {
 	var now v1alpha1.Runner
 	if err := l.Live.Get(ctx, l.key(), &now); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	return now.UID == l.runner.UID && now.ResourceVersion == l.stored.ResourceVersion, nil
+	if now.UID != l.runner.UID || now.ResourceVersion != l.stored.ResourceVersion {
+		return false, nil
+	}
+	var pool v1alpha1.RunnerPool
+	if err := l.Live.Get(ctx, client.ObjectKeyFromObject(l.pool), &pool); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return l.Shard.Holds(&pool), nil
 }
 
 // adoptBusy takes up the sandbox of a runner that is known by its job alone: the controller died before it could store

@@ -50,7 +50,12 @@ func (r *Reconciler) begin(ctx context.Context, runner *v1alpha1.Runner) (*life,
 		place: observe.PlaceOf(runner.Namespace, runner.Spec.Scope, &runner.Spec.RunnerTemplate),
 	}
 	var pool v1alpha1.RunnerPool
-	err := r.Get(ctx, types.NamespacedName{Namespace: runner.Namespace, Name: runner.Spec.PoolName}, &pool)
+	key := types.NamespacedName{Namespace: runner.Namespace, Name: runner.Spec.PoolName}
+	err := r.Get(ctx, key, &pool)
+	if apierrors.IsNotFound(err) {
+		// The cache may know a Runner before its pool, which may be another shard's.
+		err = r.Live.Get(ctx, key, &pool)
+	}
 	switch {
 	case err == nil:
 		l.pool = &pool

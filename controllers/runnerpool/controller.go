@@ -30,6 +30,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/cost"
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch;patch
@@ -51,6 +52,9 @@ type Reconciler struct {
 	Ledger *cost.Ledger
 	// Installation is the mark that the pool's Runners get.
 	Installation string
+	// Shard of the pools that are served, and Holders of the others.
+	Shard   *shard.Shard
+	Holders *shard.Holders
 	// WebhookURL at which GitHub reaches the webhook receiver, without its path; empty when that is not known.
 	WebhookURL string
 
@@ -68,7 +72,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("runnerpool").
-		For(&v1alpha1.RunnerPool{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.RunnerPool{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, shard.Moved()))).
 		Owns(&v1alpha1.Runner{}).
 		Watches(&v1alpha1.WorkflowJob{}, handler.EnqueueRequestsFromMapFunc(poolOfJob)).
 		WatchesRawSource(source.TypedChannel(r.wake, handler.TypedEnqueueRequestsFromMapFunc(observe.Request))).
@@ -91,11 +95,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	var pool v1alpha1.RunnerPool
 	if err := r.Get(ctx, request.NamespacedName, &pool); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.checks.forget(request.NamespacedName)
-			r.images.forget(request.NamespacedName)
-			r.Ledger.Forget(request.NamespacedName)
+			r.forget(request.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if held, again, err := r.hold(ctx, &pool); err != nil || !held {
+		return ctrl.Result{RequeueAfter: again}, err
 	}
 	if err := r.claim(ctx, &pool); err != nil {
 		return ctrl.Result{}, err
@@ -117,9 +122,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 			again = r.Clock.Now().Add(recheckBad)
 		}
 	}
-	if patchErr := r.writeStatus(ctx, stored, &pool); patchErr != nil {
-		err = errors.Join(err, patchErr)
+	patchErr := r.writeStatus(ctx, stored, &pool)
+	if apierrors.IsConflict(patchErr) {
+		again, patchErr = r.Clock.Now().Add(conflictWait), nil
 	}
+	err = errors.Join(err, patchErr)
 	if err != nil || again.IsZero() {
 		return ctrl.Result{}, err
 	}
@@ -185,15 +192,21 @@ func finalizers(pool *v1alpha1.RunnerPool) client.Patch {
 	return client.MergeFromWithOptions(pool.DeepCopy(), client.MergeFromWithOptimisticLock{})
 }
 
+// conflictWait is how soon to look again at a pool that has changed while it was looked at.
+const conflictWait = 200 * time.Millisecond
+
+// writeStatus, unless the pool has changed since it was read: what was seen of it then may be over, and the pool another's. What
+// has changed for the operator is told as events once it is stored, so that it is told once.
 func (r *Reconciler) writeStatus(ctx context.Context, stored, pool *v1alpha1.RunnerPool) error {
 	if equality.Semantic.DeepEqual(stored.Status, withoutTicking(pool.Status, stored.Status)) {
 		return nil
 	}
-	r.announce(stored, pool)
-	r.announceCircuit(stored, pool)
-	if err := r.Status().Patch(ctx, pool, client.MergeFrom(stored)); err != nil {
+	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
+	if err := r.Status().Patch(ctx, pool, patch); err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
 	}
+	r.announce(stored, pool)
+	r.announceCircuit(stored, pool)
 	return nil
 }
 

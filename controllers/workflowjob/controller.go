@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -21,6 +22,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/ingress"
 	"github.com/modalrunner/modal-runner-controller/internal/lanes"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch;update;patch;delete
@@ -37,6 +39,8 @@ type Reconciler struct {
 	Recorder *ingress.Recorder
 	// TTL of a WorkflowJob after its job is over.
 	TTL time.Duration
+	// Shard of the pools whose jobs are seen to.
+	Shard *shard.Shard
 
 	lanes *lanes.Lanes
 	turns turns
@@ -53,12 +57,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("workflowjob").
 		For(&v1alpha1.WorkflowJob{}).
-		Watches(&v1alpha1.RunnerPool{}, handler.EnqueueRequestsFromMapFunc(r.jobsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.RunnerPool{}, handler.EnqueueRequestsFromMapFunc(r.jobsOf), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, shard.Moved()))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
 
-// jobsOf a pool that are not over: what it refuses may have changed.
+// jobsOf a pool: what it refuses may have changed, or who sees to them.
 func (r *Reconciler) jobsOf(ctx context.Context, pool client.Object) []ctrl.Request {
 	var jobs v1alpha1.WorkflowJobList
 	err := r.List(ctx, &jobs, client.InNamespace(pool.GetNamespace()), client.MatchingLabels{v1alpha1.PoolLabel: pool.GetName()}, client.UnsafeDisableDeepCopy)
@@ -68,9 +72,7 @@ func (r *Reconciler) jobsOf(ctx context.Context, pool client.Object) []ctrl.Requ
 	}
 	var requests []ctrl.Request
 	for i := range jobs.Items {
-		if jobs.Items[i].Status.State != v1alpha1.JobCompleted {
-			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&jobs.Items[i])})
-		}
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&jobs.Items[i])})
 	}
 	return requests
 }
@@ -85,13 +87,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if !job.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	if job.Status.State == v1alpha1.JobCompleted {
+	var pool v1alpha1.RunnerPool
+	err := r.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Spec.PoolName}, &pool)
+	gone := apierrors.IsNotFound(err)
+	switch {
+	case err != nil && !gone:
+		return ctrl.Result{}, err
+	case !gone && !r.Shard.Holds(&pool):
+		r.notBefore.Delete(request.NamespacedName)
+		return ctrl.Result{}, nil
+	case job.Status.State == v1alpha1.JobCompleted:
 		r.notBefore.Delete(request.NamespacedName)
 		return r.expire(ctx, &job)
-	}
-	var pool v1alpha1.RunnerPool
-	if err := r.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: job.Spec.PoolName}, &pool); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	case gone:
+		return ctrl.Result{}, nil
 	}
 	return r.decide(ctx, &pool, &job)
 }

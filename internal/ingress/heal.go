@@ -16,6 +16,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
 const (
@@ -36,6 +37,8 @@ type Healer struct {
 	WebhookURL string
 	// Interval between two passes.
 	Interval time.Duration
+	// Shard of the pools whose deliveries are looked at.
+	Shard *shard.Shard
 
 	mu sync.Mutex
 	// known of the sources.
@@ -66,7 +69,7 @@ func (h *Healer) Heal(ctx context.Context) time.Duration {
 	}
 	queues := map[queue][]v1alpha1.RunnerPool{}
 	for _, pool := range pools.Items {
-		if pool.DeletionTimestamp.IsZero() {
+		if pool.DeletionTimestamp.IsZero() && h.Shard.Holds(&pool) {
 			queues[queueOf(&pool)] = append(queues[queueOf(&pool)], pool)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/lanes"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
 const (
@@ -39,6 +40,8 @@ type Poller struct {
 	Doubt func(pool types.NamespacedName)
 	// Interval between two polls of a queue.
 	Interval time.Duration
+	// Shard of the pools that are polled for. What is polled moves no others: their shard polls for them.
+	Shard *shard.Shard
 
 	mu    sync.Mutex
 	next  map[queue]time.Time
@@ -109,7 +112,7 @@ func (p *Poller) due(ctx context.Context, credential *lanes.Lanes) map[queue][]v
 	all := map[queue][]v1alpha1.RunnerPool{}
 	p.of = map[types.NamespacedName]queue{}
 	for _, pool := range list.Items {
-		if pool.DeletionTimestamp.IsZero() {
+		if pool.DeletionTimestamp.IsZero() && p.Shard.Holds(&pool) {
 			q := queueOf(&pool)
 			all[q] = append(all[q], pool)
 			p.of[client.ObjectKeyFromObject(&pool)] = q
@@ -206,6 +209,6 @@ func (p *Poller) record(ctx context.Context, q queue, job github.Job) error {
 			return err
 		}
 	}
-	_, _, err := p.Recorder.Record(ctx, origin, job, q.trust)
+	_, _, err := p.Recorder.Record(ctx, origin, job, func(pool *v1alpha1.RunnerPool) bool { return q.trust(pool) && p.Shard.Holds(pool) })
 	return err
 }
