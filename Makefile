@@ -78,7 +78,8 @@ generate: ## Generate deepcopy functions.
 .PHONY: manifests
 manifests: ## Generate CRDs, RBAC, the chart's copies of them and the API reference.
 	"$$($(TOOL) -n controller-gen)" crd paths=./api/... output:crd:dir=config/crd/bases
-	"$$($(TOOL) -n controller-gen)" rbac:roleName=manager-role paths=./controllers/... paths=./internal/... output:rbac:dir=config/rbac
+	"$$($(TOOL) -n controller-gen)" rbac:roleName=modal-runner-controller paths=./controllers/... paths=./internal/... output:rbac:dir=config/rbac
+	"$$($(TOOL) -n controller-gen)" rbac:roleName=modal-runner-controller-webhook paths=./internal/ingress output:rbac:dir=config/components/separate-webhook
 	hack/chart-crds.sh
 	go test ./cmd/manager -run TestTheDocsHaveEveryFlag -count=1 -update
 	"$$($(TOOL) -n crd-ref-docs)" --source-path=api/v1alpha1 --config=hack/crd-ref-docs.yaml --renderer=markdown --output-path=docs/api.md

@@ -7,3 +7,4 @@ mkdir -p "$files/crds"
 rm -f "$files"/crds/*.yaml
 cp config/crd/bases/*.yaml "$files/crds/"
 cp config/rbac/role.yaml "$files/role.yaml"
+cp config/components/separate-webhook/role.yaml "$files/webhook-role.yaml"

@@ -1,36 +1,72 @@
 #!/usr/bin/env bash
-# Checks the Helm chart and the kustomize configuration: that they render, that wrong values are refused, and that both
-# give the manager the same rights.
+# Checks the Helm chart and the kustomize configuration: that they render as valid objects, that wrong values are refused with a
+# message that says why, and that both give the same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-root=$PWD
-kube=--kube-version=v1.37.2
-helm() { (cd "$root" && "$(go -C hack/tools tool -n helm)" "$@"); }
-chart=charts/modal-runner-controller
+helm=$(go -C hack/tools tool -n helm)
 kubectl=$(hack/assets.sh)/kubectl
+chart=charts/modal-runner-controller
 out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+# kustomize reads nothing from outside its root by an absolute path.
+overlay=$(mktemp -d "$PWD/config/.overlay-XXXXXX")
+trap 'rm -rf "$out" "$overlay"' EXIT
 
-helm lint --strict "$chart"
-helm template $kube mrc "$chart" -n modal-runner-system >"$out/default.yaml"
-helm template $kube mrc "$chart" -n modal-runner-system --set replicas=2,webhook.secretName=hook,webhook.ingress.enabled=true,webhook.ingress.host=ci.example.com \
-	--set 'watchNamespaces={ci,build}' --set metrics.enabled=false >"$out/full.yaml"
-for wrong in replicas=-1 no.such=value jobTTL=soon webhook.ingress.enabled=true prices.cpuCoreSecond=0; do
-	if helm template $kube mrc "$chart" --set "$wrong" >/dev/null 2>"$out/err"; then
-		echo "the chart accepts the wrong value $wrong"
-		exit 1
-	fi
+say() { printf '%s\n' "chart: $*" >&2; }
+fail() { say "$*"; exit 1; }
+render() { "$helm" template --kube-version=v1.37.2 --namespace modal-runner-system "$@"; }
+
+say "values that go together"
+for values in "$chart"/ci/*-values.yaml; do
+	"$helm" lint --strict --quiet "$chart" -f "$values" || fail "$values: see above"
+	render mrc "$chart" -f "$values" >"$out/$(basename "$values" -values.yaml).yaml"
 done
-"$kubectl" kustomize config/default >"$out/kustomize.yaml"
-
-# rules FILE: the rules of the ClusterRole that works on the project's kinds, in one line each.
-rules() {
-	go run ./hack/rules <"$1" | sort
-}
-diff <(rules "$out/default.yaml") <(rules "$out/kustomize.yaml") || { echo "chart and kustomize give different rights"; exit 1; }
-[ -n "$(rules "$out/default.yaml")" ] || { echo "no rules found"; exit 1; }
-if grep -q 'kind: ClusterRole$' <(grep -A2 'rbac' "$out/full.yaml"); then
-	echo "a namespaced installation has a ClusterRole"
-	exit 1
+if grep -q 'kind: ClusterRole$' "$out/namespaced.yaml"; then
+	fail "a namespaced installation has a ClusterRole"
 fi
-echo "the chart is well"
+
+say "values that are wrong"
+# refused MESSAGE ARGUMENTS...: the chart must not render, and say MESSAGE.
+refused() {
+	local message=$1
+	shift
+	if render mrc "$chart" "$@" >/dev/null 2>"$out/err"; then
+		fail "the chart accepts $*"
+	fi
+	grep -qF -- "$message" "$out/err" || fail "$* is refused without saying '$message': $(<"$out/err")"
+}
+refused "minimum: got -1, want 0" --set replicas=-1
+refused "additional properties 'no' not allowed" --set no.such=value
+refused "additional properties 'tagg' not allowed" --set image.tagg=x
+refused "'soon' does not match pattern" --set jobTTL=soon
+refused "at '/prices/cpuCoreSecond': exclusiveMinimum" --set prices.cpuCoreSecond=0
+refused "at '/log/format'" --set log.format=xml
+refused "at '/image/digest'" --set image.digest=latest
+refused "at '/webhook/url'" --set webhook.url=https://example.com/webhook
+refused "missing property 'poolSelector'" --set 'shards[0].name=a'
+refused "missing property 'spec'" --set 'runnerPools[0].name=a'
+refused "webhook.ingress.host is needed" --set webhook.ingress.enabled=true
+refused "webhook.httpRoute.parentRefs is needed" --set webhook.httpRoute.enabled=true
+refused "serviceAccount.name is needed" --set serviceAccount.create=false
+refused "webhook.separate.serviceAccount.name is needed" --set webhook.separate.enabled=true,webhook.separate.serviceAccount.create=false
+refused "set one" --set webhook.secretName=a,webhook.secrets.b=c
+refused "set one" --set caBundle.secretName=a,caBundle.configMapName=b
+refused "two shards have the name a" --set 'shards[0].name=a,shards[0].poolSelector=x,shards[1].name=a,shards[1].poolSelector=y'
+refused "two RunnerPools have the name a" --set 'runnerPools[0].name=a,runnerPools[0].spec.x=y,runnerPools[1].name=a,runnerPools[1].spec.x=y'
+refused "nobody would serve it" --set 'watchNamespaces={ci},runnerPools[0].name=a,runnerPools[0].namespace=b,runnerPools[0].spec.x=y'
+refused "set the other one" --set replicas=2,podDisruptionBudget.minAvailable=1
+
+say "the chart and kustomize against each other"
+# same COMPONENT SWITCHES: config/default with a component is the chart with these values.
+same() {
+	printf 'resources: [../default]\ncomponents: [%s]\n' "${1:+../components/$1}" >"$overlay/kustomization.yaml"
+	"$kubectl" kustomize "$overlay" >"$out/kustomize.yaml"
+	render modal-runner-controller "$chart" --set "$2" >"$out/chart.yaml"
+	go run ./hack/parity "$out/chart.yaml" "$out/kustomize.yaml" || fail "${1:-the default}: see above"
+}
+same "" replicas=1
+same ha replicas=2
+same network-policy networkPolicy.enabled=true
+same separate-webhook webhook.separate.enabled=true
+same webhook-ingress webhook.ingress.enabled=true,webhook.ingress.host=runners.example.com
+same webhook-gateway 'webhook.httpRoute.enabled=true,webhook.httpRoute.parentRefs[0].name=public,webhook.httpRoute.parentRefs[0].namespace=gateways,webhook.httpRoute.hostnames={runners.example.com}'
+say "well"

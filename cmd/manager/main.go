@@ -43,6 +43,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
+	if o.ping != "" {
+		os.Exit(o.sendPing(context.Background()))
+	}
 	ctrl.Log.Info("starting", "version", version.Get().Version, "commit", version.Get().Commit)
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
 		ctrl.Log.Error(err, "stopped")
@@ -67,6 +70,9 @@ func run(ctx context.Context, o options) error {
 		if err := add(scheme); err != nil {
 			return fmt.Errorf("building the scheme: %w", err)
 		}
+	}
+	if o.webhookOnly {
+		return o.receive(ctx, config, scheme, namespace)
 	}
 	live, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {

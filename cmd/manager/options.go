@@ -19,7 +19,9 @@ type options struct {
 	metricsSecure  bool
 	probeAddress   string
 	webhookAddress string
+	webhookOnly    bool
 	webhookSecrets string
+	ping           string
 	webhookURL     string
 	healInterval   time.Duration
 	githubPoints   int
@@ -56,7 +58,9 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over HTTPS, to those whom the API server allows to get /metrics.")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":8080", "Address on which GitHub's webhooks are received, at "+ingress.Path+"; 0 turns it off.")
+	flags.BoolVar(&o.webhookOnly, "webhook-only", false, "Receive webhooks and do nothing else, beside managers with --webhook-bind-address=0. It needs fewer rights, and no leader.")
 	flags.StringVar(&o.webhookSecrets, "webhook-secret-dir", "/etc/modal-runner-controller/webhook", "Folder whose files each hold a secret that webhooks may be signed with.")
+	flags.StringVar(&o.ping, "ping", "", "Send a signed ping to the webhook receiver at this address, as GitHub does, print its answer and end: 0 when it is well.")
 	flags.StringVar(&o.webhookURL, "webhook-url", "", "Address at which GitHub reaches the webhook receiver, without "+ingress.Path+", for example https://runners.example.com. Pools that manage their webhook deliver there, and failed deliveries to it are asked for again.")
 	flags.DurationVar(&o.healInterval, "webhook-heal-interval", 5*time.Minute, "How often failed webhook deliveries are looked for and asked for again.")
 	flags.IntVar(&o.githubPoints, "github-points-per-minute", github.DefaultPointsPerMinute, "How many points of GitHub's secondary rate limit each credential may spend in a minute, 5 or more; 0 is no limit.")
@@ -91,6 +95,8 @@ func (o *options) validate() error {
 	if o.shard != "" && !o.leaderElect {
 		return fmt.Errorf("--shard=%s needs --leader-elect: by its lease the other shards know that it is there", o.shard)
 	}
-	_, err := shard.New(o.shard, o.poolSelector)
-	return err
+	if _, err := shard.New(o.shard, o.poolSelector); err != nil {
+		return err
+	}
+	return o.validateReceiver()
 }

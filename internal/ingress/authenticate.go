@@ -4,9 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,6 +18,11 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 )
 
+// What the receiver needs beside what recording does: the Secrets that pools sign with, and, where the API server insists on it,
+// leave to say that a WorkflowJob keeps its pool from being gone.
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools/finalizers,verbs=update
+
 // Keys of a pool's webhook Secret. Both are accepted, so that one can replace the other (B63).
 const (
 	KeyWebhookSecret         = "webhook_secret"
@@ -27,6 +32,7 @@ const (
 var (
 	unsigned  = answer{http.StatusUnauthorized, "unauthorized", "the delivery has no " + gh.SHA256SignatureHeader}
 	badSigned = answer{http.StatusUnauthorized, "unauthorized", "the signature matches no webhook secret"}
+	noSecrets = answer{http.StatusUnauthorized, "unauthorized", "no webhook secret is configured: nothing can be accepted"}
 )
 
 // signer is who may have signed a delivery: the secrets that it may be signed with, and the pools that trust them.
@@ -55,7 +61,7 @@ func (w *Webhook) admit(req *http.Request) (signer, answer) {
 	case trust == nil:
 		return signer{}, badSigned
 	case len(secrets) == 0:
-		return signer{}, answer{http.StatusUnauthorized, "unauthorized", "no webhook secret is configured: nothing can be accepted"}
+		return signer{}, noSecrets
 	}
 	return signer{signature, secrets, trust}, answer{}
 }
@@ -70,7 +76,7 @@ func (s signer) signed(body []byte) bool {
 func (w *Webhook) secretsFor(req *http.Request) ([][]byte, Trust, error) {
 	key := types.NamespacedName{Namespace: req.PathValue("namespace"), Name: req.PathValue("pool")}
 	if key.Name == "" {
-		secrets, err := w.sharedSecrets()
+		secrets, err := readSecrets(w.SecretDir)
 		return secrets, func(pool *v1alpha1.RunnerPool) bool { return pool.Spec.Webhook == nil }, err
 	}
 	var pool v1alpha1.RunnerPool
@@ -97,9 +103,11 @@ func (w *Webhook) secretsFor(req *http.Request) ([][]byte, Trust, error) {
 	}, err
 }
 
-func (w *Webhook) sharedSecrets() ([][]byte, error) {
-	entries, err := os.ReadDir(w.SecretDir)
-	if errors.Is(err, os.ErrNotExist) {
+// readSecrets of a folder, one a file.
+func readSecrets(folder string) ([][]byte, error) {
+	files := os.DirFS(folder)
+	entries, err := fs.ReadDir(files, ".")
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
@@ -111,7 +119,7 @@ func (w *Webhook) sharedSecrets() ([][]byte, error) {
 		if strings.HasPrefix(entry.Name(), ".") {
 			continue
 		}
-		secret, err := os.ReadFile(filepath.Join(w.SecretDir, entry.Name()))
+		secret, err := fs.ReadFile(files, entry.Name())
 		if err != nil {
 			return nil, err
 		}

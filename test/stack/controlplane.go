@@ -122,6 +122,11 @@ func (c *ControlPlane) finish(ctx context.Context, root, assets string, scheme *
 	return c.startControllers(assets)
 }
 
+// AddUser without any right, and give the path of its kubeconfig.
+func (c *ControlPlane) AddUser(name string) (string, error) {
+	return c.addUser(envtest.User{Name: name})
+}
+
 // addUser and give the path of its kubeconfig.
 func (c *ControlPlane) addUser(user envtest.User) (string, error) {
 	added, err := c.environment.AddUser(user, nil)
