@@ -9,7 +9,9 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/controllers/orphan"
 	"github.com/modalrunner/modal-runner-controller/controllers/runner"
 	"github.com/modalrunner/modal-runner-controller/controllers/runnerpool"
@@ -18,10 +20,12 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/ingress"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/observe"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
 	"github.com/modalrunner/modal-runner-controller/internal/shard"
+	"github.com/modalrunner/modal-runner-controller/internal/version"
 )
 
 // freshDelivery is the age up to which a job's delivery is taken at its word.
@@ -73,7 +77,31 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string, held 
 	); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
+	if err := o.measure(mgr, held, outside, poller, ledger); err != nil {
+		return fmt.Errorf("setting up the metrics: %w", err)
+	}
 	return o.serve(ctx, mgr, recorder, secrets)
+}
+
+// measure what is stored, and whether this replica acts.
+func (o *options) measure(mgr ctrl.Manager, held *shard.Shard, outside *observe.Outside, poller *ingress.Poller, ledger *cost.Ledger) error {
+	objects := &metrics.Objects{
+		Reader: mgr.GetClient(), Clock: clock.RealClock{}, Acts: mgr.Elected(), Serves: held.Holds, Polls: poller.Polled,
+		Spending: func(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, now time.Time) metrics.Spending {
+			_, spending := ledger.Usage(pool, runners, now)
+			return metrics.Spending{Amount: spending.Amount, PerSecond: spending.PerSecond, Currency: ledger.Prices().Currency}
+		},
+		Lists: map[string]func() map[string]time.Time{"registrations": outside.Registrations.Listed, "sandboxes": outside.SandboxLists.Listed},
+	}
+	build := version.Get()
+	metrics.SetBuild(build.Version, build.Commit)
+	metrics.SetLeader(o.shard, false)
+	return errors.Join(objects.Register(), mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		metrics.SetLeader(o.shard, true)
+		<-ctx.Done()
+		metrics.SetLeader(o.shard, false)
+		return nil
+	})))
 }
 
 // serve webhooks and probes. The context ends when the manager is told to stop.

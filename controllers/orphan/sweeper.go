@@ -89,8 +89,37 @@ func (s *Sweeper) Sweep(ctx context.Context) {
 		return
 	}
 	s.removeAll(ctx, append(s.registrations(places, owned), s.sandboxes(places, owned)...))
+	s.count(places, owned)
 	s.seen.forget(s.Clock.Now().Add(-forgetAfter))
 }
+
+// count the orphans that are still there. One that only one list has may be what a Runner has ended since.
+func (s *Sweeper) count(places []place, owned map[string]bool) {
+	standing := map[string]map[string]bool{kindRegistration: {}, kindSandbox: {}}
+	for _, p := range places {
+		registrations, _ := s.Registrations.Latest(p.Registrations())
+		for name := range registrations {
+			if key := registrationKey(name, p); s.isOrphan(name, owned) && s.seen[key].lists > 1 {
+				standing[kindRegistration][key] = true
+			}
+		}
+		sandboxes, _ := s.SandboxLists.Latest(p.Sandboxes())
+		for id, sandbox := range sandboxes {
+			if key := sandboxKey(id, p); s.isOrphan(sandbox.Name, owned) && s.seen[key].lists > 1 {
+				standing[kindSandbox][key] = true
+			}
+		}
+	}
+	for kind, keys := range standing {
+		metrics.Orphans(kind, len(keys))
+	}
+}
+
+func registrationKey(name string, p place) string {
+	return "registration " + name + " at " + p.Registrations()
+}
+
+func sandboxKey(id string, p place) string { return "sandbox " + id + " at " + p.Sandboxes() }
 
 // registrations that are due to be removed.
 func (s *Sweeper) registrations(places []place, owned map[string]bool) []orphan {
@@ -98,7 +127,7 @@ func (s *Sweeper) registrations(places []place, owned map[string]bool) []orphan 
 	for _, p := range places {
 		listed, at := s.Registrations.Latest(p.Registrations())
 		for name := range listed {
-			key := "registration " + name + " at " + p.Registrations()
+			key := registrationKey(name, p)
 			if s.isOrphan(name, owned) && s.seen.due(key, at, s.Grace) {
 				due = append(due, orphan{key: key, kind: kindRegistration, name: name, place: p})
 			}
@@ -126,7 +155,7 @@ func (s *Sweeper) sandboxes(places []place, owned map[string]bool) []orphan {
 		}
 		looked[p.Sandboxes()] = true
 		for id, sandbox := range listed {
-			key := "sandbox " + id + " at " + p.Sandboxes()
+			key := sandboxKey(id, p)
 			if !s.isOrphan(sandbox.Name, owned) || !s.seen.due(key, at, s.Grace) {
 				continue
 			}

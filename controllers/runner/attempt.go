@@ -105,7 +105,7 @@ func (l *life) fail(reason, message, words string, wait time.Duration) {
 	l.Registrations.Untrack(l.key())
 	l.SandboxLists.Untrack(l.key())
 	l.next = retryAt.Time
-	metrics.AttemptFailed(reason)
+	metrics.AttemptFailed(l.poolKey(), reason)
 	l.warn(reason, "attempt %d: %s", failed.Attempt, failed.Message)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 )
 
@@ -74,6 +75,7 @@ func (l *life) force(ctx context.Context) error {
 	}
 	if l.now.After(l.status().EndedAt.Add(forcedGrace)) {
 		l.warn("LetGo", "removed by force; GitHub still had its runner %s", l.runner.OutsideName())
+		metrics.RunnerLetGo(l.poolKey())
 		return l.remove(ctx)
 	}
 	return l.retire(ctx)
@@ -103,6 +105,7 @@ func (l *life) letGo(ctx context.Context, err error) error {
 	}
 	log.FromContext(ctx).Info("letting go: the sandbox's own timeout has passed", "sandbox", l.status().SandboxID, "error", err.Error())
 	l.warn("LetGo", "removed without an answer from outside, after the sandbox's own timeout: %s", clip(err.Error()))
+	metrics.RunnerLetGo(l.poolKey())
 	return l.remove(ctx)
 }
 

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
@@ -114,7 +112,7 @@ func (l *life) mayHaveHadAJob() bool {
 		l.lookAgain(told)
 		return true
 	}
-	if l.now.After(ended.Add(explainMost)) || l.Told(types.NamespacedName{Namespace: l.runner.Namespace, Name: l.runner.Spec.PoolName}, ended) {
+	if l.now.After(ended.Add(explainMost)) || l.Told(l.poolKey(), ended) {
 		return false
 	}
 	l.lookAgain(l.now.Add(explainWait))

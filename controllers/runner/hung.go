@@ -101,5 +101,5 @@ func (l *life) endHung(ctx context.Context, reason, message string) error {
 
 func (l *life) noteHung(ctx context.Context, reason, message string) {
 	log.FromContext(ctx).Info("the runner hangs", "reason", reason, "sandbox", l.status().SandboxID, "message", message)
-	metrics.RunnerHung(reason)
+	metrics.RunnerHung(l.poolKey(), reason)
 }

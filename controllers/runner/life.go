@@ -82,6 +82,10 @@ func (l *life) status() *v1alpha1.RunnerStatus { return &l.runner.Status }
 
 func (l *life) key() types.NamespacedName { return client.ObjectKeyFromObject(l.runner) }
 
+func (l *life) poolKey() types.NamespacedName {
+	return types.NamespacedName{Namespace: l.runner.Namespace, Name: l.runner.Spec.PoolName}
+}
+
 func (l *life) github(ctx context.Context) (*github.Client, error) {
 	return l.GitHubAt(ctx, l.place)
 }

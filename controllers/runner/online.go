@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 )
@@ -27,7 +25,7 @@ func (l *life) online(ctx context.Context) error {
 		s.OnlineAt = l.timestamp()
 		l.isOnline()
 		if s.LaunchedAt != nil {
-			metrics.RunnerOnline(l.now.Sub(s.LaunchedAt.Time))
+			metrics.RunnerOnline(l.poolKey(), l.now.Sub(s.LaunchedAt.Time))
 		}
 	}
 	if busy && s.BusyAt == nil {
@@ -62,7 +60,7 @@ func (l *life) took() {
 
 // explain asks for the pool's jobs soon.
 func (l *life) explain() {
-	l.Explain(types.NamespacedName{Namespace: l.runner.Namespace, Name: l.runner.Spec.PoolName})
+	l.Explain(l.poolKey())
 }
 
 // phaseOf a Runner that has a sandbox.

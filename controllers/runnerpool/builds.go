@@ -19,6 +19,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 )
 
@@ -189,7 +190,9 @@ func (i *images) ensure(ctx context.Context, pool types.NamespacedName, recipe s
 }
 
 func (i *images) run(ctx context.Context, key buildKey, b *build, recipe sandbox.Recipe) {
+	begun := i.clock.Now()
 	id, err := key.modal.BuildImage(ctx, recipe)
+	metrics.ImageBuilt(i.clock.Since(begun), err)
 	i.mu.Lock()
 	b.running, b.id, b.err = false, id, err
 	if err != nil {

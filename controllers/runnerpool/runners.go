@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -186,7 +187,7 @@ func (r *Reconciler) act(ctx context.Context, pool *v1alpha1.RunnerPool, runners
 func (r *Reconciler) tellDeaf(runner *v1alpha1.Runner, s situation) {
 	for _, supplied := range s.runners {
 		if is, _ := s.deaf(supplied); is && supplied.name == runner.Name {
-			metrics.RunnerHung(v1alpha1.ReasonRunnerDeaf)
+			metrics.RunnerHung(types.NamespacedName{Namespace: runner.Namespace, Name: runner.Spec.PoolName}, v1alpha1.ReasonRunnerDeaf)
 			r.Events.Eventf(runner, nil, corev1.EventTypeWarning, v1alpha1.ReasonRunnerDeaf, "Plan",
 				"online and idle for %s while a job waits: replaced", deafTimeout)
 		}

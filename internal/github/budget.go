@@ -201,7 +201,7 @@ func (b *budget) learn(header http.Header) {
 		remaining = min(remaining, b.remaining)
 	}
 	b.limit, b.remaining, b.reset = limit, remaining, at
-	metrics.GitHubBudget(b.name, b.limit, b.remaining)
+	metrics.GitHubBudget(b.name, b.limit, b.remaining, b.reset)
 }
 
 type operationKey struct{}

@@ -64,12 +64,13 @@ func (c *Client) do(ctx context.Context, op operation, call func(context.Context
 	if until := c.gate.closedUntil(c.clock.Now()); !until.IsZero() {
 		return throttled(op, until, nil)
 	}
+	begun := c.clock.Now()
 	resp, err := call(withOperation(ctx, op))
 	err = c.classify(op, resp, err)
 	if err == nil {
 		c.gate.opened()
 	}
-	metrics.GitHubCall(op.name, outcome(resp, err))
+	metrics.GitHubCall(op.name, outcome(resp, err), c.clock.Since(begun))
 	return err
 }
 
@@ -81,7 +82,7 @@ func outcome(resp *gh.Response, err error) string {
 	case resp != nil && resp.Response != nil:
 		return strconv.Itoa(resp.StatusCode)
 	case fault.Is(err, fault.Held):
-		return "held"
+		return metrics.GitHubHeld
 	case err != nil:
 		return "none"
 	default:

@@ -17,6 +17,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 )
 
 // Keys of the Secret with GitHub's credentials; the first four are those that actions-runner-controller uses.
@@ -140,13 +141,28 @@ func (c *Clients) keep(key, name, server string, authenticate func() (http.Round
 		return nil, err
 	}
 	client.asApp, _ = transport.(*app)
-	for other, k := range c.clients {
+	c.clients[key] = &kept{client: client, used: now}
+	c.drop(now)
+	return client, nil
+}
+
+// drop the clients that nobody has asked for, with what the metrics say of their credentials. The lock is held.
+func (c *Clients) drop(now time.Time) {
+	names, unused := map[string]bool{}, map[string]bool{}
+	for key, k := range c.clients {
 		if now.Sub(k.used) > unusedAfter {
-			delete(c.clients, other)
+			delete(c.clients, key)
+			unused[k.client.budget.name] = true
+			continue
+		}
+		names[k.client.budget.name] = true
+	}
+	for name := range unused {
+		// A Secret whose value was replaced goes on under its name.
+		if !names[name] {
+			metrics.ForgetGitHubBudget(name)
 		}
 	}
-	c.clients[key] = &kept{client: client, used: now}
-	return client, nil
 }
 
 // owner on which the App has to be installed.

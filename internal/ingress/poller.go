@@ -17,6 +17,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/lanes"
+	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
@@ -57,6 +58,17 @@ func (p *Poller) Told(pool types.NamespacedName, since time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.told[p.of[pool]].After(since)
+}
+
+// Polled tells when the latest poll of each queue was begun that went well: zero for none yet.
+func (p *Poller) Polled() map[metrics.Queue]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	polled := map[metrics.Queue]time.Time{}
+	for _, q := range p.of {
+		polled[metrics.Queue{Scope: q.scope.String(), Credential: q.lane()}] = p.told[q]
+	}
+	return polled
 }
 
 // Kick has a pool's queue polled soon.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -159,7 +160,7 @@ func (r *Recorder) create(ctx context.Context, pool *v1alpha1.RunnerPool, job *v
 		return "", fmt.Errorf("storing job %d: %w", seen.ID, err)
 	}
 	r.stored(nil)
-	observe(v1alpha1.WorkflowJobStatus{}, job.Status)
+	observe(job, v1alpha1.WorkflowJobStatus{})
 	return Created, nil
 }
 
@@ -190,7 +191,7 @@ func (r *Recorder) update(ctx context.Context, job *v1alpha1.WorkflowJob, seen g
 		}
 		r.stored(nil)
 		outcome = Advanced
-		observe(before, job.Status)
+		observe(job, before)
 		return nil
 	})
 	if err != nil {
@@ -211,10 +212,18 @@ func (r *Recorder) addSandbox(ctx context.Context, job *v1alpha1.WorkflowJob) {
 	}
 }
 
-// observe how long a job was queued, when it is first seen to be taken.
-func observe(before, after v1alpha1.WorkflowJobStatus) {
+// observe how long a job was queued, when it is first seen to be taken, and how it ended, when it is first seen to be over.
+func observe(job *v1alpha1.WorkflowJob, before v1alpha1.WorkflowJobStatus) {
+	pool, after := types.NamespacedName{Namespace: job.Namespace, Name: job.Spec.PoolName}, job.Status
 	if before.StartedAt == nil && after.StartedAt != nil && after.QueuedAt != nil && after.RunnerName != "" {
-		metrics.JobStarted(after.StartedAt.Sub(after.QueuedAt.Time))
+		metrics.JobStarted(pool, after.StartedAt.Sub(after.QueuedAt.Time))
+	}
+	if before.State == v1alpha1.JobCompleted || after.State != v1alpha1.JobCompleted {
+		return
+	}
+	metrics.JobCompleted(pool, after.Conclusion)
+	if after.StartedAt != nil && after.CompletedAt != nil && after.RunnerName != "" {
+		metrics.JobRan(pool, after.CompletedAt.Sub(after.StartedAt.Time))
 	}
 }
 

@@ -110,11 +110,12 @@ var tooLarge = answer{http.StatusRequestEntityTooLarge, "rejected", "the payload
 // ServeHTTP takes one delivery.
 func (w *Webhook) ServeHTTP(out http.ResponseWriter, req *http.Request) {
 	event := gh.WebHookType(req)
+	begun := w.Clock.Now()
 	a := w.receive(out, req, event)
 	if event != "workflow_job" && event != "ping" {
 		event = "other"
 	}
-	metrics.WebhookDelivery(event, a.result)
+	metrics.WebhookDelivery(event, a.result, w.Clock.Since(begun))
 	http.Error(out, a.text, a.status)
 }
 

@@ -1,148 +1,127 @@
-// Package metrics declares every metric of the controller, in one place.
+// Package metrics declares every metric of the controller, in one place. Names and labels follow Prometheus's conventions, and
+// every label has a bounded number of values: pools and Secrets are made by operators, reasons and results are closed sets, and
+// repositories are counted (repositories.go).
 package metrics
 
 import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
 const namespace = "modalrunner"
 
+// Labels that name a pool. "namespace" alone would clash with the label that Prometheus gives to what it scrapes.
+const (
+	poolNamespace = "pool_namespace"
+	poolName      = "pool"
+)
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+// histogram with classic buckets, and native ones for a Prometheus that scrapes those.
+func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	}, labels)
+}
+
+// Buckets in seconds.
 var (
-	githubCalls = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "github_calls_total",
-		Help: "Calls to GitHub by what they did and the HTTP status of the answer; 304 is free of the rate limit, none means no answer, held that it was not made so as to stay within the limits.",
-	}, []string{"operation", "code"})
+	callBuckets    = []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
+	answerBuckets  = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 8, 10}
+	launchBuckets  = []float64{0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300}
+	startupBuckets = []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600}
+	queueBuckets   = []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600}
+	jobBuckets     = []float64{5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600}
+	buildBuckets   = []float64{1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800}
+)
 
-	githubLimit = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "github_rate_limit",
-		Help: "Requests an hour that GitHub allows a credential, by the Secret that holds it (namespace/name, and for an App the owner that it is installed on).",
-	}, []string{"credential"})
-	githubRemaining = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "github_rate_limit_remaining",
-		Help: "Requests that GitHub still allows a credential in the present hour, by the Secret that holds it (namespace/name, and for an App the owner that it is installed on).",
-	}, []string{"credential"})
+var (
+	buildInfo = gauge("build_info", "The manager's version; always 1.", "version", "commit", "go_version")
+	leader    = gauge("leader", "1 where this replica acts for its shard (empty for none), 0 where it waits to take over.", "shard")
 
-	modalCalls = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "modal_calls_total",
-		Help: "RPCs to Modal by method and gRPC code, each try of the SDK counted.",
-	}, []string{"method", "code"})
+	githubCalls = counter("github_calls_total",
+		"Calls to GitHub by what they did and the HTTP status of the answer; 304 is free of the rate limit, none means no answer, held that it was not made so as to stay within the limits.",
+		"operation", "code")
+	githubSeconds = histogram("github_call_duration_seconds",
+		"How long calls to GitHub took, by what they did; those that were held back are not in it.", callBuckets, "operation")
+	githubLimit = gauge("github_rate_limit",
+		"Requests an hour that GitHub allows a credential, by the Secret that holds it (namespace/name, and for an App the owner that it is installed on).",
+		"credential")
+	githubRemaining = gauge("github_rate_limit_remaining",
+		"Requests that GitHub still allows a credential in the present hour, by the Secret that holds it (namespace/name, and for an App the owner that it is installed on).",
+		"credential")
+	githubReset = gauge("github_rate_limit_reset_timestamp_seconds",
+		"When GitHub allows a credential its whole limit again, in Unix time.", "credential")
 
-	webhookEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "webhook_deliveries_total",
-		Help: "Webhook deliveries by event and what became of them.",
-	}, []string{"event", "result"})
+	modalCalls   = counter("modal_calls_total", "RPCs to Modal by method and gRPC code, each try of the SDK counted.", "method", "code")
+	modalSeconds = histogram("modal_call_duration_seconds", "How long RPCs to Modal took, by method.", callBuckets, "method")
 
+	webhookEvents       = counter("webhook_deliveries_total", "Webhook deliveries by event and what became of them.", "event", "result")
+	webhookSeconds      = histogram("webhook_delivery_duration_seconds", "How long webhook deliveries took to be answered, by event; GitHub gives up after 10 s.", answerBuckets, "event")
 	webhookRedeliveries = prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: namespace, Name: "webhook_redeliveries_total",
 		Help: "Webhook deliveries that had failed and that GitHub was asked to make again.",
 	})
 
-	queuedToLaunched = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Namespace: namespace, Name: "runner_launch_seconds",
-		Help:    "Time from the creation of a Runner to the creation of its sandbox.",
-		Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300},
-	})
+	queuedToLaunched = histogram("runner_launch_seconds", "Time from the creation of a Runner to the creation of its sandbox.", launchBuckets, poolNamespace, poolName)
+	launchedToOnline = histogram("runner_startup_seconds", "Time from the creation of a sandbox until its runner was seen online or busy.", startupBuckets, poolNamespace, poolName)
+	jobWait          = histogram("job_queue_seconds", "Time from a job's creation at GitHub until a runner took it, by GitHub's clock.", queueBuckets, poolNamespace, poolName)
+	jobTime          = histogram("job_duration_seconds", "Time from when a runner took a job until the job was over, by GitHub's clock.", jobBuckets, poolNamespace, poolName)
+	jobsCompleted    = counter("jobs_completed_total", "Jobs that are over, by GitHub's conclusion; unknown for one that GitHub did not tell.", poolNamespace, poolName, "conclusion")
 
-	launchedToOnline = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Namespace: namespace, Name: "runner_startup_seconds",
-		Help:    "Time from the creation of a sandbox until its runner was seen online or busy.",
-		Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600},
-	})
+	attemptFailures = counter("runner_attempt_failures_total", "Attempts to get a runner online that failed, by reason.", poolNamespace, poolName, "reason")
+	runnersHung     = counter("runners_hung_total", "Runners whose sandbox was alive and did no work, by reason; each was ended.", poolNamespace, poolName, "reason")
+	runnersDied     = counter("runners_died_total", "Runners whose sandbox ended in the middle of a job, by reason.", poolNamespace, poolName, "reason")
+	runnersLetGo    = counter("runners_let_go_total", "Runners that were removed without knowing that their sandbox and registration are gone.", poolNamespace, poolName)
+	sandboxesEnded  = counter("sandboxes_ended_total", "Sandboxes that ended, by Modal's result status.", "status")
+	orphans         = counter("orphans_removed_total", "Sandboxes and registrations of this controller that no Runner owned and that were removed, by kind.", "kind")
+	orphansSeen     = gauge("orphans", "Sandboxes and registrations of this controller that no Runner owns and that are still there, by kind.", "kind")
 
-	jobWait = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Namespace: namespace, Name: "job_queue_seconds",
-		Help:    "Time from a job's creation at GitHub until a runner took it, by GitHub's clock.",
-		Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600},
-	})
+	imageBuilds = histogram("image_build_duration_seconds", "How long images took to be built, or to be found as built before, by result.", buildBuckets, "result")
 
-	attemptFailures = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "runner_attempt_failures_total",
-		Help: "Attempts to get a runner online that failed, by reason.",
-	}, []string{"reason"})
-
-	runnersHung = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "runners_hung_total",
-		Help: "Runners whose sandbox was alive and did no work, by reason; each was ended.",
-	}, []string{"reason"})
-	runnersDied = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "runners_died_total",
-		Help: "Runners whose sandbox ended in the middle of a job, by reason.",
-	}, []string{"reason"})
-	orphans = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "orphans_removed_total",
-		Help: "Sandboxes and registrations of this controller that no Runner owned and that were removed, by kind.",
-	}, []string{"kind"})
-	sandboxesEnded = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "sandboxes_ended_total",
-		Help: "Sandboxes that ended, by Modal's result status.",
-	}, []string{"status"})
-
-	sandboxSeconds = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "sandbox_seconds_total",
-		Help: "Seconds that ended sandboxes lived, by pool, by the repository whose job they ran (empty for none) and by GPU (empty for none).",
-	}, []string{"pool_namespace", "pool", "repository", "gpu"})
-	sandboxCost = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "sandbox_cost_total",
-		Help: "What ended sandboxes cost, estimated from the price table, in its currency, by pool and by the repository whose job they ran (empty for none).",
-	}, []string{"pool_namespace", "pool", "repository", "currency"})
+	sandboxSeconds = counter("sandbox_seconds_total",
+		"Seconds that ended sandboxes lived, by pool, by the repository whose job they ran (empty for none) and by GPU (empty for none).",
+		poolNamespace, poolName, "repository", "gpu")
+	sandboxCost = counter("sandbox_cost_total",
+		"What ended sandboxes cost, estimated from the price table, in its currency, by pool and by the repository whose job they ran (empty for none).",
+		poolNamespace, poolName, "repository", "currency")
 )
 
-// all of them.
-var all = []prometheus.Collector{
-	githubCalls, githubLimit, githubRemaining, modalCalls, webhookEvents, webhookRedeliveries, queuedToLaunched, launchedToOnline, jobWait,
-	attemptFailures, runnersHung, runnersDied, orphans, sandboxesEnded, sandboxSeconds, sandboxCost,
+// ofPools have the labels of a pool, and go with it.
+var ofPools = []interface {
+	prometheus.Collector
+	DeletePartialMatch(prometheus.Labels) int
+}{
+	queuedToLaunched, launchedToOnline, jobWait, jobTime, jobsCompleted, attemptFailures, runnersHung, runnersDied, runnersLetGo,
+	sandboxSeconds, sandboxCost,
 }
 
-func init() { metrics.Registry.MustRegister(all...) }
+// all of them but those of objects (objects.go), which are registered when there is a cache to read from.
+var all = func() []prometheus.Collector {
+	collectors := []prometheus.Collector{
+		buildInfo, leader, githubCalls, githubSeconds, githubLimit, githubRemaining, githubReset, modalCalls, modalSeconds, webhookEvents,
+		webhookSeconds, webhookRedeliveries, sandboxesEnded, orphans, orphansSeen, imageBuilds,
+	}
+	for _, c := range ofPools {
+		collectors = append(collectors, c)
+	}
+	return collectors
+}()
 
-// GitHubCall counts a call to GitHub.
-func GitHubCall(operation, code string) { githubCalls.WithLabelValues(operation, code).Inc() }
-
-// GitHubBudget shows what GitHub allows a credential an hour, and what remains of it.
-func GitHubBudget(credential string, limit, remaining int) {
-	githubLimit.WithLabelValues(credential).Set(float64(limit))
-	githubRemaining.WithLabelValues(credential).Set(float64(remaining))
-}
-
-// ModalCall counts an RPC to Modal.
-func ModalCall(method, code string) { modalCalls.WithLabelValues(method, code).Inc() }
-
-// WebhookDelivery counts a webhook delivery.
-func WebhookDelivery(event, result string) { webhookEvents.WithLabelValues(event, result).Inc() }
-
-// WebhookRedelivered counts a webhook delivery that GitHub was asked to make again.
-func WebhookRedelivered() { webhookRedeliveries.Inc() }
-
-// RunnerLaunched observes how long a Runner waited for its sandbox.
-func RunnerLaunched(wait time.Duration) { queuedToLaunched.Observe(wait.Seconds()) }
-
-// RunnerOnline observes how long a sandbox took until its runner was online.
-func RunnerOnline(wait time.Duration) { launchedToOnline.Observe(wait.Seconds()) }
-
-// JobStarted observes how long a job was queued.
-func JobStarted(wait time.Duration) { jobWait.Observe(wait.Seconds()) }
-
-// AttemptFailed counts an attempt to get a runner online that failed.
-func AttemptFailed(reason string) { attemptFailures.WithLabelValues(reason).Inc() }
-
-// RunnerHung counts a runner whose sandbox was alive and did no work.
-func RunnerHung(reason string) { runnersHung.WithLabelValues(reason).Inc() }
-
-// RunnerDied counts a runner whose sandbox ended in the middle of a job.
-func RunnerDied(reason string) { runnersDied.WithLabelValues(reason).Inc() }
-
-// OrphanRemoved counts a sandbox or registration that no Runner owned.
-func OrphanRemoved(kind string) { orphans.WithLabelValues(kind).Inc() }
-
-// SandboxEnded counts a sandbox that ended.
-func SandboxEnded(status string) { sandboxesEnded.WithLabelValues(status).Inc() }
-
-// SandboxCost adds what a sandbox that has ended used.
-func SandboxCost(pool types.NamespacedName, repository, gpu, currency string, seconds, amount float64) {
-	sandboxSeconds.WithLabelValues(pool.Namespace, pool.Name, repository, gpu).Add(seconds)
-	sandboxCost.WithLabelValues(pool.Namespace, pool.Name, repository, currency).Add(amount)
+func init() {
+	metrics.Registry.MustRegister(all...)
+	// What counts from nothing is there from the start, so that its first increase shows as one.
+	for _, kind := range []string{"registration", "sandbox"} {
+		orphans.WithLabelValues(kind)
+	}
 }

@@ -143,6 +143,17 @@ func (l *Lists[T]) Latest(sourceKey string) (items map[string]T, listedAt time.T
 	return nil, time.Time{}
 }
 
+// Listed tells when the latest list of each source was begun that went well: zero for none yet.
+func (l *Lists[T]) Listed() map[string]time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	listed := make(map[string]time.Time, len(l.sources))
+	for key, s := range l.sources {
+		listed[key] = s.listedAt
+	}
+	return listed
+}
+
 // Untrack an object. A source at which nothing is tracked is not listed any more.
 func (l *Lists[T]) Untrack(object types.NamespacedName) {
 	l.mu.Lock()

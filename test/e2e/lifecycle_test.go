@@ -50,7 +50,7 @@ func TestB27_ADeathAtWorkIsShownAndItsSlotIsFreeAtOnce(t *testing.T) {
 	w.awaitAll([]int64{first}, "failure")
 	w.awaitNothingLeft()
 	w.Expect(w.modal.Peak("")).To(Equal(1))
-	w.Expect(w.metric(`modalrunner_runners_died_total{reason="OutOfMemory"}`)).To(Equal("1"))
+	w.Expect(w.metric(`modalrunner_runners_died_total{pool="p",pool_namespace="` + w.namespace + `",reason="OutOfMemory"}`)).To(Equal("1"))
 }
 
 // metric of the manager, as it is written.

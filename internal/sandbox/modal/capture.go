@@ -3,6 +3,7 @@ package modal
 import (
 	"context"
 	"path"
+	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc"
@@ -57,8 +58,9 @@ func captureList(ctx context.Context, method string, req, reply any, conn *grpc.
 
 // countCalls is an interceptor that counts every RPC, each of the SDK's tries by itself.
 func countCalls(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	begun := time.Now()
 	err := invoke(ctx, method, req, reply, conn, opts...)
-	metrics.ModalCall(path.Base(method), status.Code(err).String())
+	metrics.ModalCall(path.Base(method), status.Code(err).String(), time.Since(begun))
 	return err
 }
 
