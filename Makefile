@@ -76,11 +76,13 @@ generate: ## Generate deepcopy functions.
 	"$$($(TOOL) -n controller-gen)" object paths=./api/...
 
 .PHONY: manifests
-manifests: ## Generate CRDs, RBAC, the chart's copies of them and the API reference.
+manifests: ## Generate CRDs, RBAC, the chart's copies of them, and the references of API, flags and values.
 	"$$($(TOOL) -n controller-gen)" crd paths=./api/... output:crd:dir=config/crd/bases
 	"$$($(TOOL) -n controller-gen)" rbac:roleName=modal-runner-controller paths=./controllers/... paths=./internal/... output:rbac:dir=config/rbac
 	"$$($(TOOL) -n controller-gen)" rbac:roleName=modal-runner-controller-webhook paths=./internal/ingress output:rbac:dir=config/components/separate-webhook
 	hack/chart-crds.sh
+	"$$($(TOOL) -n helm-docs)" --chart-search-root=charts/modal-runner-controller --template-files=../../hack/values.md.gotmpl \
+		--output-file=../../docs/values.md --sort-values-order=file --log-level=warning
 	go test ./cmd/manager -run TestTheDocsHaveEveryFlag -count=1 -update
 	"$$($(TOOL) -n crd-ref-docs)" --source-path=api/v1alpha1 --config=hack/crd-ref-docs.yaml --renderer=markdown --output-path=docs/api.md
 
