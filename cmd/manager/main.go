@@ -47,7 +47,11 @@ func main() {
 		os.Exit(o.sendPing(context.Background()))
 	}
 	ctrl.Log.Info("starting", "version", version.Get().Version, "commit", version.Get().Commit)
-	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+	do := run
+	if o.applyPools != "" || o.drainPools {
+		do = func(ctx context.Context, o options) error { return o.workOnRelease(ctx) }
+	}
+	if err := do(ctrl.SetupSignalHandler(), o); err != nil {
 		ctrl.Log.Error(err, "stopped")
 		os.Exit(1)
 	}

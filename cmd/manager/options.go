@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -22,6 +23,9 @@ type options struct {
 	webhookOnly    bool
 	webhookSecrets string
 	ping           string
+	applyPools     string
+	drainPools     bool
+	release        string
 	webhookURL     string
 	healInterval   time.Duration
 	githubPoints   int
@@ -61,6 +65,9 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.BoolVar(&o.webhookOnly, "webhook-only", false, "Receive webhooks and do nothing else, beside managers with --webhook-bind-address=0. It needs fewer rights, and no leader.")
 	flags.StringVar(&o.webhookSecrets, "webhook-secret-dir", "/etc/modal-runner-controller/webhook", "Folder whose files each hold a secret that webhooks may be signed with.")
 	flags.StringVar(&o.ping, "ping", "", "Send a signed ping to the webhook receiver at this address, as GitHub does, print its answer and end: 0 when it is well.")
+	flags.StringVar(&o.applyPools, "apply-pools", "", "Make the RunnerPools of --release be those in this file (items: each with metadata and spec), delete those that it had before, and end.")
+	flags.BoolVar(&o.drainPools, "drain-pools", false, "Delete the RunnerPools of --release, wait until their sandboxes have ended, and end.")
+	flags.StringVar(&o.release, "release", "", "Name of the chart's release, in the namespace POD_NAMESPACE, for --apply-pools and --drain-pools.")
 	flags.StringVar(&o.webhookURL, "webhook-url", "", "Address at which GitHub reaches the webhook receiver, without "+ingress.Path+", for example https://runners.example.com. Pools that manage their webhook deliver there, and failed deliveries to it are asked for again.")
 	flags.DurationVar(&o.healInterval, "webhook-heal-interval", 5*time.Minute, "How often failed webhook deliveries are looked for and asked for again.")
 	flags.IntVar(&o.githubPoints, "github-points-per-minute", github.DefaultPointsPerMinute, "How many points of GitHub's secondary rate limit each credential may spend in a minute, 5 or more; 0 is no limit.")
@@ -98,5 +105,5 @@ func (o *options) validate() error {
 	if _, err := shard.New(o.shard, o.poolSelector); err != nil {
 		return err
 	}
-	return o.validateReceiver()
+	return errors.Join(o.validateReceiver(), o.validateRelease())
 }

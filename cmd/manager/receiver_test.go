@@ -10,13 +10,17 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 )
 
-func TestAReceiverThatShallNotReceiveIsRefused(t *testing.T) {
+func TestFlagsThatContradictEachOtherAreRefused(t *testing.T) {
 	for arguments, complaint := range map[string]string{
 		"--webhook-only": "",
 		"--webhook-only --webhook-bind-address=:9000": "",
 		"--webhook-bind-address=0":                    "",
 		"--webhook-only --webhook-bind-address=0":     "leaves nothing to run",
 		"--webhook-only --leader-elect":               "elects no leader",
+		"--apply-pools=x":                             "need --release",
+		"--drain-pools":                               "need --release",
+		"--drain-pools --release=x":                   "",
+		"--drain-pools --release=x --apply-pools=y":   "give one of them",
 	} {
 		var o options
 		flags := flag.NewFlagSet("manager", flag.ContinueOnError)

@@ -29,6 +29,8 @@ var (
 	cluster    client.Client
 	kubeconfig string
 	helmBinary string
+	// manager is built from the sources.
+	manager string
 )
 
 func TestMain(m *testing.M) {
@@ -75,6 +77,9 @@ func run(m *testing.M) (code int, err error) {
 	defer func() { _ = os.RemoveAll(folder) }()
 	kubeconfig = filepath.Join(folder, "kubeconfig")
 	if err := os.WriteFile(kubeconfig, text, 0o600); err != nil {
+		return 1, err
+	}
+	if manager, err = stack.BuildManager(context.Background(), root, folder); err != nil {
 		return 1, err
 	}
 	if cluster, err = client.New(config, client.Options{}); err != nil {

@@ -59,7 +59,7 @@ func restricted(t *testing.T, name string) {
 	}
 }
 
-// podsOf the objects: those that there are, and one of each Deployment.
+// podsOf the objects: those that there are, and one of each Deployment and Job.
 func podsOf(t *testing.T, objects []unstructured.Unstructured) []*corev1.Pod {
 	t.Helper()
 	var pods []*corev1.Pod
@@ -67,7 +67,7 @@ func podsOf(t *testing.T, objects []unstructured.Unstructured) []*corev1.Pod {
 		template := o.Object
 		switch o.GetKind() {
 		case "Pod":
-		case "Deployment":
+		case "Deployment", "Job":
 			template, _, _ = unstructured.NestedMap(o.Object, "spec", "template")
 		default:
 			continue

@@ -28,12 +28,6 @@ app.kubernetes.io/component: manager
 app.kubernetes.io/component: {{ ternary "webhook" "manager" .Values.webhook.separate.enabled }}
 {{- end }}
 
-{{/* The Pod of helm test. */}}
-{{- define "mrc.testSelector" -}}
-app.kubernetes.io/name: {{ printf "%s-test" (.Values.nameOverride | default .Chart.Name | trunc 58) }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-{{- end }}
-
 {{- define "mrc.labels" -}}
 {{ include "mrc.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
