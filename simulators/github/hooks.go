@@ -83,7 +83,9 @@ func (s *Server) addHook(made Hook) *hook {
 		Hook: made, queue: make(chan *Delivery, 1<<16), gone: make(chan struct{}), createdAt: s.clock.Now(), updatedAt: s.clock.Now(),
 	}
 	s.hooks = append(s.hooks, h)
-	go s.work(h)
+	for range s.options.HookWorkers {
+		go s.work(h)
+	}
 	s.ping(h)
 	return h
 }

@@ -16,6 +16,8 @@ type reply struct {
 	status int
 	body   any
 	header http.Header
+	// text is the body as JSON, where that is known already.
+	text []byte
 	// raw is a body that is not JSON.
 	raw []byte
 }
@@ -154,6 +156,7 @@ func conditional(req *http.Request, answer reply) reply {
 	if req.Header.Get("If-None-Match") == tag {
 		return reply{status: http.StatusNotModified, header: answer.header}
 	}
+	answer.text = text
 	return answer
 }
 
@@ -171,6 +174,10 @@ func write(w http.ResponseWriter, answer reply) {
 	default:
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.WriteHeader(answer.status)
+		if answer.text != nil {
+			_, _ = w.Write(answer.text)
+			return
+		}
 		_ = json.NewEncoder(w).Encode(answer.body)
 	}
 }

@@ -134,6 +134,7 @@ func (s *Server) Approve(id int64) {
 	defer s.mu.Unlock()
 	if j, known := s.jobs[id]; known && j.status == "waiting" {
 		j.status = "queued"
+		s.queued = append(s.queued, j)
 		s.note("job queued", j, nil)
 		s.deliverJob(j, "queued")
 		s.dispatch()
@@ -150,7 +151,9 @@ func (s *Server) begin(j *job) {
 	if j.gated {
 		j.status = "waiting"
 		s.deliverJob(j, "waiting")
+		return
 	}
+	s.queued = append(s.queued, j)
 }
 
 // advanceRun begins the jobs whose needs are met and skips those whose needs have failed.
@@ -203,7 +206,7 @@ func (s *Server) complete(j *job, conclusion string) {
 		r.busy = false
 		if _, registered := s.runners[r.id]; registered {
 			// An ephemeral runner is gone after its job. Its session lives on until it leaves by itself.
-			delete(s.runners, r.id)
+			s.forget(r)
 			s.note("runner removed after its job", j, r)
 		}
 	}
@@ -218,8 +221,8 @@ func (s *Server) TakeJob(id int64, runnerName string) error {
 	if !known || j.status != "queued" {
 		return fmt.Errorf("job %d is not queued", id)
 	}
-	for _, r := range s.runners {
-		if r.name == runnerName && !r.busy {
+	for _, scope := range s.scopesOf(j.run.repo) {
+		if r := s.byName[nameKey(scope, runnerName)]; r != nil && !r.busy {
 			s.assign(j, r)
 			return nil
 		}
@@ -227,12 +230,21 @@ func (s *Server) TakeJob(id int64, runnerName string) error {
 	return fmt.Errorf("no free runner %s", runnerName)
 }
 
+// scopesOf a repository, at which its runners may be registered. The lock is held.
+func (s *Server) scopesOf(repo *repository) []string {
+	scopes := []string{strings.ToLower(repo.fullName), strings.ToLower(repo.owner())}
+	if e := s.enterpriseOf(repo); e != nil {
+		scopes = append(scopes, "enterprise:"+strings.ToLower(e.slug))
+	}
+	return scopes
+}
+
 // AddForeignRunner registers a runner that nobody here made, as one on another machine, and gives its name back.
 func (s *Server) AddForeignRunner(repo, name string, labels ...string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := &runner{id: s.newID(), name: name, scope: strings.ToLower(repo), group: 1, labels: labels, createdAt: s.clock.Now()}
-	s.runners[r.id] = r
+	s.register(r)
 	return name
 }
 

@@ -65,6 +65,23 @@ func (s *Server) Runners() []Runner {
 	return all
 }
 
+// register a runner. The lock is held.
+func (s *Server) register(r *runner) {
+	s.runners[r.id], s.byName[nameKey(r.scope, r.name)] = r, r
+	if r.credential != "" {
+		s.byKey[r.credential] = r
+	}
+}
+
+// forget a registration. The lock is held.
+func (s *Server) forget(r *runner) {
+	delete(s.runners, r.id)
+	delete(s.byName, nameKey(r.scope, r.name))
+	delete(s.byKey, r.credential)
+}
+
+func nameKey(scope, name string) string { return scope + "\n" + strings.ToLower(name) }
+
 func (s *Server) sortedRunners() []*runner {
 	all := make([]*runner, 0, len(s.runners))
 	for _, r := range s.runners {
@@ -84,7 +101,7 @@ func (s *Server) ForgetRunner(id int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r, ok := s.runners[id]; ok {
-		delete(s.runners, id)
+		s.forget(r)
 		s.note("runner forgotten", nil, r)
 	}
 }
@@ -125,17 +142,15 @@ func (s *Server) generateJIT(req *http.Request, params map[string]string) reply 
 	if s.groupAt(scope, *body.RunnerGroupID) == nil {
 		return notFound()
 	}
-	for _, other := range s.runners {
-		if other.scope == scope && strings.EqualFold(other.name, *body.Name) {
-			return refuse(http.StatusConflict, "Already exists - A runner with the name "+*body.Name+" already exists.")
-		}
+	if s.byName[nameKey(scope, *body.Name)] != nil {
+		return refuse(http.StatusConflict, "Already exists - A runner with the name "+*body.Name+" already exists.")
 	}
 	r := &runner{
 		id: s.newID(), name: *body.Name, scope: scope, group: *body.RunnerGroupID, labels: body.Labels,
 		createdAt: s.clock.Now(), expires: s.clock.Now().Add(s.options.JITTTL),
 	}
 	r.credential = fmt.Sprintf("cred-%d-%08x", r.id, s.random.Uint32())
-	s.runners[r.id] = r
+	s.register(r)
 	s.note("runner registered", nil, r)
 	return reply{status: http.StatusCreated, body: map[string]any{"runner": s.runnerJSON(r), "encoded_jit_config": s.encode(r)}}
 }
@@ -179,10 +194,14 @@ func (s *Server) listRunners(req *http.Request, params map[string]string) reply 
 	var all []any
 	for _, r := range s.sortedRunners() {
 		if r.scope == scope && (name == "" || r.name == name) {
-			all = append(all, s.runnerJSON(r))
+			all = append(all, r)
 		}
 	}
-	return s.paged(req, "runners", all)
+	part, header := s.page(req, all)
+	for i, r := range part {
+		part[i] = s.runnerJSON(r.(*runner))
+	}
+	return reply{status: http.StatusOK, body: map[string]any{"total_count": len(all), "runners": part}, header: header}
 }
 
 func (s *Server) getRunner(_ *http.Request, params map[string]string) reply {
@@ -211,7 +230,7 @@ func (s *Server) deleteRunner(_ *http.Request, params map[string]string) reply {
 
 // unregister a runner and end its session. The lock is held.
 func (s *Server) unregister(r *runner, kind string) {
-	delete(s.runners, r.id)
+	s.forget(r)
 	if r.session != nil {
 		r.session.end()
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	LostAfter time.Duration
 	// OfflineAfter is how long after its last sign of life a runner is offline; 5 seconds by default.
 	OfflineAfter time.Duration
+	// HookWorkers is how many deliveries of a webhook are under way at once; 1 by default, which keeps their order.
+	HookWorkers int
 }
 
 // Server is the simulated GitHub.
@@ -58,8 +60,12 @@ type Server struct {
 	runs       []*run
 	jobs       map[int64]*job
 	jobOrder   []*job
+	queued     []*job // in their order, and some that are not queued any more
 	runners    map[int64]*runner
+	byName     map[string]*runner // of those registered, by scope and name in lower case
+	byKey      map[string]*runner // of those registered, by credential
 	sessions   map[string]*session
+	listening  map[*session]bool
 	hooks      []*hook
 	deliveries []*Delivery
 	webhooks   WebhookFaults
@@ -91,10 +97,12 @@ func New(options Options) *Server {
 	if options.RateLimit == 0 {
 		options.RateLimit = 5000
 	}
+	options.HookWorkers = max(1, options.HookWorkers)
 	s := &Server{
 		options: options, clock: options.Clock, random: rand.New(rand.NewPCG(options.Seed, 1)), lastID: 1000, //nolint:gosec // choices, not secrets
 		repos: map[string]*repository{}, tokens: map[string]*token{}, apps: map[int64]*app{}, jobs: map[int64]*job{},
-		runners: map[int64]*runner{}, sessions: map[string]*session{}, requests: map[string]int{},
+		runners: map[int64]*runner{}, byName: map[string]*runner{}, byKey: map[string]*runner{},
+		sessions: map[string]*session{}, listening: map[*session]bool{}, requests: map[string]int{},
 		faultHits: map[string]int{}, usage: map[string]*usage{}, owners: map[string]*ownerPolicy{},
 		openGroups: map[string]bool{}, members: map[string]*enterprise{}, runnerVersion: firstRunnerVersion,
 	}

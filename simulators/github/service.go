@@ -73,31 +73,31 @@ func (s *Server) connect(req *http.Request) reply {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range s.runners {
-		if r.credential != body.Credential {
-			continue
-		}
-		if r.used || s.clock.Now().After(r.expires) {
-			return refuse(http.StatusUnauthorized, "The JIT config was used already or has expired")
-		}
-		r.used, r.lastSeen = true, s.clock.Now()
-		r.session = &session{id: fmt.Sprintf("s%d", r.id), runner: r, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-		s.sessions[r.session.id] = r.session
-		s.note("runner online", nil, r)
-		return ok(map[string]any{"session": r.session.id, "name": r.name})
+	r := s.byKey[body.Credential]
+	if r == nil {
+		return refuse(http.StatusUnauthorized, "Registration was not found or is not medically fit")
 	}
-	return refuse(http.StatusUnauthorized, "Registration was not found or is not medically fit")
+	if r.used || s.clock.Now().After(r.expires) {
+		return refuse(http.StatusUnauthorized, "The JIT config was used already or has expired")
+	}
+	r.used, r.lastSeen = true, s.clock.Now()
+	r.session = &session{id: fmt.Sprintf("s%d", r.id), runner: r, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	s.sessions[r.session.id] = r.session
+	s.note("runner online", nil, r)
+	return ok(map[string]any{"session": r.session.id, "name": r.name})
 }
 
 // message waits for a job for the runner.
 func (s *Server) message(req *http.Request, current *session) reply {
 	s.mu.Lock()
 	current.polling = true
+	s.listening[current] = true
 	s.dispatch()
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		current.polling, current.runner.lastSeen = false, s.clock.Now()
+		delete(s.listening, current)
 		s.mu.Unlock()
 	}()
 	select {
@@ -120,20 +120,37 @@ func (s *Server) message(req *http.Request, current *session) reply {
 // dispatch gives queued jobs, the oldest first, to any runners that match: not to those that were made for them. The lock
 // is held.
 func (s *Server) dispatch() {
-	for _, j := range s.jobOrder {
-		if j.status != "queued" {
-			continue
-		}
+	free := s.free()
+	if len(free) == 0 {
+		return
+	}
+	s.queued = slices.DeleteFunc(s.queued, func(j *job) bool { return j.status != "queued" })
+	for _, j := range s.queued {
 		var fit []*runner
-		for _, r := range s.sortedRunners() {
-			if r.session != nil && r.session.polling && !r.busy && r.session.job == nil && s.matches(r, j) {
+		for _, r := range free {
+			if s.matches(r, j) {
 				fit = append(fit, r)
 			}
 		}
 		if len(fit) > 0 {
-			s.assign(j, fit[s.random.IntN(len(fit))])
+			taken := fit[s.random.IntN(len(fit))]
+			s.assign(j, taken)
+			free = slices.DeleteFunc(free, func(r *runner) bool { return r == taken })
 		}
 	}
+}
+
+// free are the registered runners that ask for a job, the oldest first. The lock is held.
+func (s *Server) free() []*runner {
+	var free []*runner
+	for current := range s.listening {
+		r := current.runner
+		if s.runners[r.id] == r && r.session == current && !r.busy && current.job == nil {
+			free = append(free, r)
+		}
+	}
+	slices.SortFunc(free, func(a, b *runner) int { return int(a.id - b.id) })
+	return free
 }
 
 // matches says whether a runner may take a job: its scope and its group serve the job's repository, and it has all the

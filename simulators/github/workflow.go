@@ -61,6 +61,21 @@ func (s *Server) AddQueuedJob(repo, name string, labels []string, steps ...strin
 	return s.startJob(s.newRun(known, "test", ".github/workflows/test.yml"), name, labels, steps)
 }
 
+// AddQueuedJobs starts a run of several jobs, as a push to a workflow with a matrix does, and gives their IDs.
+func (s *Server) AddQueuedJobs(repo, name string, count int, labels []string, steps ...string) []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.repos[strings.ToLower(repo)]
+	known.pushed(s.clock.Now())
+	r, ids := s.newRun(known, "test", ".github/workflows/test.yml"), make([]int64, count)
+	for i := range ids {
+		j := s.newJob(r, fmt.Sprintf("%s (%d)", name, i+1), labels, steps)
+		ids[i], r.jobs = j.id, append(r.jobs, j)
+	}
+	s.advanceRun(r)
+	return ids
+}
+
 // AddForkJob starts a run of one job for a pull request whose commit is in a fork, and gives the job's ID.
 func (s *Server) AddForkJob(repo, headRepository, name string, labels []string, steps ...string) int64 {
 	s.mu.Lock()
@@ -77,13 +92,18 @@ func (s *Server) AddForkJob(repo, headRepository, name string, labels []string, 
 
 // startJob as the only one of a run. The lock is held.
 func (s *Server) startJob(r *run, name string, labels, steps []string) int64 {
+	j := s.newJob(r, name, labels, steps)
+	r.jobs = []*job{j}
+	s.advanceRun(r)
+	return j.id
+}
+
+func (s *Server) newJob(r *run, name string, labels, steps []string) *job {
 	j := &job{id: s.newID(), key: name, run: r, name: name, labels: labels, status: "queued"}
 	for i, text := range steps {
 		j.steps = append(j.steps, step{Name: fmt.Sprintf("Step %d", i+1), Run: text})
 	}
-	r.jobs = []*job{j}
-	s.advanceRun(r)
-	return j.id
+	return j
 }
 
 // keysOf the jobs of a workflow, in the order of the file, and which have an environment that holds them at a gate. The
