@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	goruntime "runtime"
 	"strings"
 	"time"
 
@@ -27,6 +28,12 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/installation"
 	"github.com/modalrunner/modal-runner-controller/internal/shard"
 	"github.com/modalrunner/modal-runner-controller/internal/version"
+)
+
+const (
+	// profiledMutexes: one in so many waits for a lock is in the profile; profiledBlock: one wait each such time.
+	profiledMutexes = 100
+	profiledBlock   = time.Millisecond
 )
 
 func main() {
@@ -65,6 +72,10 @@ func run(ctx context.Context, o options) error {
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w", err)
+	}
+	if o.pprofAddress != "0" {
+		goruntime.SetMutexProfileFraction(profiledMutexes)
+		goruntime.SetBlockProfileRate(int(profiledBlock))
 	}
 	// The API server's priority and fairness limits the manager; a second limit in the client would only add waiting.
 	config.QPS = -1
@@ -131,6 +142,7 @@ func (o *options) manager(scheme *runtime.Scheme, namespace, lease string) ctrl.
 		Scheme:                        scheme,
 		Metrics:                       metrics,
 		HealthProbeBindAddress:        o.probeAddress,
+		PprofBindAddress:              o.pprofAddress,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              lease,
 		LeaderElectionNamespace:       namespace,

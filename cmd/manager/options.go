@@ -19,6 +19,7 @@ type options struct {
 	metricsAddress string
 	metricsSecure  bool
 	probeAddress   string
+	pprofAddress   string
 	webhookAddress string
 	webhookOnly    bool
 	webhookSecrets string
@@ -61,6 +62,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Address of the metrics endpoint, for example :8443; 0 turns it off.")
 	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over HTTPS, to those whom the API server allows to get /metrics.")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
+	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address of Go's profiles at /debug/pprof/, for example 127.0.0.1:6060; 0 turns them off. Whoever reaches it can read them.")
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":8080", "Address on which GitHub's webhooks are received, at "+ingress.Path+"; 0 turns it off.")
 	flags.BoolVar(&o.webhookOnly, "webhook-only", false, "Receive webhooks and do nothing else, beside managers with --webhook-bind-address=0. It needs fewer rights, and no leader.")
 	flags.StringVar(&o.webhookSecrets, "webhook-secret-dir", "/etc/modal-runner-controller/webhook", "Folder whose files each hold a secret that webhooks may be signed with.")

@@ -66,8 +66,25 @@ func Assets(ctx context.Context, root string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
+// Option of a control plane.
+type Option func(folder string, environment *envtest.Environment) error
+
+// Audited has the API server write down every request of the manager into a file, one JSON object a line.
+func Audited(path string) Option {
+	return func(folder string, environment *envtest.Environment) error {
+		policy := filepath.Join(folder, "audit.yaml")
+		text := "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n" +
+			"rules: [{level: Metadata, users: [" + managerUser + "]}, {level: None}]\n"
+		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+			return err
+		}
+		environment.ControlPlane.GetAPIServer().Configure().Set("audit-policy-file", policy).Set("audit-log-path", path)
+		return nil
+	}
+}
+
 // StartControlPlane and install the CRDs of the repository at root.
-func StartControlPlane(ctx context.Context, root string) (*ControlPlane, error) {
+func StartControlPlane(ctx context.Context, root string, options ...Option) (*ControlPlane, error) {
 	// envtest's own log lines tell nothing that its errors do not.
 	log.SetLogger(logr.Discard())
 	assets, err := Assets(ctx, root)
@@ -94,6 +111,11 @@ func StartControlPlane(ctx context.Context, root string) (*ControlPlane, error) 
 			ControlPlaneStartTimeout: 3 * time.Minute,
 			ControlPlaneStopTimeout:  time.Minute,
 		},
+	}
+	for _, option := range options {
+		if err := option(folder, c.environment); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(folder))
+		}
 	}
 	if c.Config, err = c.environment.Start(); err != nil {
 		return nil, fmt.Errorf("starting the control plane: %w", err)

@@ -74,7 +74,7 @@ func NewManager(options ManagerOptions) (*Manager, error) {
 	}
 	m := &Manager{options: options, folder: folder}
 	for _, address := range []*string{&m.webhook, &m.probe, &m.metrics} {
-		if *address, err = freeAddress(); err != nil {
+		if *address, err = FreeAddress(); err != nil {
 			return nil, err
 		}
 	}
@@ -150,6 +150,19 @@ func (m *Manager) get(ctx context.Context, address, path string) error {
 // MetricsAddress is where the manager serves /metrics, without TLS.
 func (m *Manager) MetricsAddress() string { return m.metrics }
 
+// PID of the process as it was started last.
+func (m *Manager) PID() int { return m.process.Process.Pid }
+
+// Ended says that the process is not running.
+func (m *Manager) Ended() bool {
+	select {
+	case <-m.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // Log is all that the manager has written, over all its restarts.
 func (m *Manager) Log() string { return m.log.String() }
 
@@ -191,7 +204,8 @@ var ports = struct {
 	given map[int]bool
 }{given: map[int]bool{}}
 
-func freeAddress() (string, error) {
+// FreeAddress on this machine that nobody else is given.
+func FreeAddress() (string, error) {
 	ports.Lock()
 	defer ports.Unlock()
 	for range lastPort - firstPort {
