@@ -36,6 +36,14 @@ fuzz: openapi ## Send the webhook receiver anything for FUZZTIME=5m.
 api-cost: assets ## Measure what each way to learn of jobs costs in calls to GitHub (13 minutes); writes out/apicost.json.
 	go run ./test/apicost $(FLAGS)
 
+.PHONY: bench
+bench: assets ## Measure speed and cost beside the floor of this machine (half an hour); writes out/bench.json. FLAGS=-compare=FILE.
+	go run ./test/bench $(FLAGS)
+
+.PHONY: bench-counts
+bench-counts: assets ## Count what a job costs and hold it against test/bench/budget.yaml: the same on every machine.
+	go run ./test/bench -scenarios=counts -budget=test/bench/budget.yaml -out=out/counts
+
 .PHONY: unit
 unit: openapi ## Run the tests that need no control plane.
 	go test -race $(UNIT)

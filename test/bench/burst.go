@@ -165,7 +165,7 @@ func runBurst(ctx context.Context, b *bench, r *results) error {
 	r.add("floor_api_creates_per_s", f.createsPerSecond)
 	r.add("floor_sdk_creates_per_s", f.sandboxesPerSecond)
 	r.add("last_create_over_floor_ratio", last/f.writes.Seconds())
-	r.addAll("", o.cost.perJob(b.jobs))
+	r.addAll(o.cost.perJob(b.jobs))
 	r.plot(curve{"burst", "sandboxes created", "s", "objects", thinned(cumulative(o.created), 200)})
 	r.plot(curve{"burst", "floor: WorkflowJobs and Runners created", "s", "objects", [][2]float64{{0, 0}, {f.writes.Seconds(), float64(b.jobs)}}})
 	return nil
@@ -187,7 +187,7 @@ func runCounts(ctx context.Context, b *bench, r *results) error {
 	if err != nil {
 		return err
 	}
-	r.addAll("", o.cost.perJob(jobs))
+	r.addAll(o.cost.perJob(jobs))
 	r.add("manager_peak_MiB", o.peakMiB)
 	return nil
 }

@@ -65,7 +65,7 @@ func (w *world) light(ctx context.Context, r *results) error {
 	slices.Sort(waited)
 	r.add("queued_to_create_p50_ms", milliseconds(percentile(waited, 50)))
 	r.add("queued_to_create_p99_ms", milliseconds(percentile(waited, 99)))
-	r.addAll("", after.minus(before).perJob(lightJobs))
+	r.addAll(after.minus(before).perJob(lightJobs))
 	var points [][2]float64
 	for i, t := range waited {
 		points = append(points, [2]float64{milliseconds(t), 100 * float64(i+1) / float64(len(waited))})

@@ -93,7 +93,7 @@ func runLarge(ctx context.Context, b *bench, r *results) error {
 	r.add("all_running_s", o.allBusy.Seconds())
 	r.add("all_gone_after_their_jobs_s", o.allGone.Seconds())
 	r.add("manager_peak_MiB", o.peakMiB)
-	r.addAll("", o.cost.perJob(b.large))
+	r.addAll(o.cost.perJob(b.large))
 	r.plot(curve{"large", "sandboxes created", "s", "sandboxes", thinned(cumulative(o.created), 200)})
 	return nil
 }

@@ -63,15 +63,12 @@ func (r *results) add(name string, value float64) {
 	r.Figures[r.scenario][name] = value
 }
 
-// addAll figures, with a prefix.
-func (r *results) addAll(prefix string, figures map[string]float64) {
+// addAll figures.
+func (r *results) addAll(figures map[string]float64) {
 	for name, value := range figures {
-		r.add(prefix+name, value)
+		r.add(name, value)
 	}
 }
-
-// get a figure of any scenario; 0 when it was not measured.
-func (r *results) get(scenario, name string) float64 { return r.Figures[scenario][name] }
 
 func (r *results) plot(c curve) { r.Curves = append(r.Curves, c) }
 

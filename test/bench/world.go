@@ -137,7 +137,7 @@ func (w *world) startManager(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	arguments := []string{"--namespace=" + w.namespace, "--zap-log-level=info"}
+	arguments := []string{"--zap-log-level=info"}
 	if w.profile {
 		arguments = append(arguments, "--pprof-bind-address="+pprof)
 	}
@@ -255,7 +255,8 @@ func (w *world) stop(ctx context.Context) error {
 	return w.clear(ctx)
 }
 
-// clear the namespace, so that the next scenario finds the API server as this one did.
+// clear the namespace, so that the next scenario, whose manager serves all namespaces as one is installed to by default, finds
+// the API server as this one did.
 func (w *world) clear(ctx context.Context) error {
 	in := client.InNamespace(w.namespace)
 	var runners v1alpha1.RunnerList
