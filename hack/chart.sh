@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 helm=$(go -C hack/tools tool -n helm)
+kubeconform=$(go -C hack/tools tool -n kubeconform)
 kubectl=$(hack/assets.sh)/kubectl
 chart=charts/modal-runner-controller
 out=$(mktemp -d)
@@ -15,10 +16,26 @@ say() { printf '%s\n' "chart: $*" >&2; }
 fail() { say "$*"; exit 1; }
 render() { "$helm" template --kube-version=v1.37.2 --namespace modal-runner-system "$@"; }
 
+say "schemas of the objects"
+go -C hack/kubernetes mod download k8s.io/kubernetes
+go -C hack/crds mod download sigs.k8s.io/gateway-api github.com/prometheus-operator/prometheus-operator
+module() { go -C "hack/$1" list -m -f '{{.Dir}}' "$2"; }
+go run ./hack/jsonschemas "$out/schemas" "$(module kubernetes k8s.io/kubernetes)/api/openapi-spec/v3" config/crd/bases \
+	"$(module crds sigs.k8s.io/gateway-api)/config/crd/standard" \
+	"$(module crds github.com/prometheus-operator/prometheus-operator)/example/prometheus-operator-crd"
+# valid FILE: all its objects are, and have no fields that their kinds do not know.
+valid() { "$kubeconform" -strict -summary -schema-location "$out/schemas/{{.ResourceKind}}_{{.Group}}_{{.ResourceAPIVersion}}.json" "$1"; }
+
 say "values that go together"
 for values in "$chart"/ci/*-values.yaml; do
 	"$helm" lint --strict --quiet "$chart" -f "$values" || fail "$values: see above"
-	render mrc "$chart" -f "$values" >"$out/$(basename "$values" -values.yaml).yaml"
+	rendered=$out/$(basename "$values" -values.yaml).yaml
+	render mrc "$chart" -f "$values" >"$rendered"
+	valid "$rendered" || fail "$values: see above"
+done
+for wrong in 's/^  replicas:/  replica:/' 's/containerPort: 8081/containerPort: http/' 's/^kind: Service$/kind: Servise/'; do
+	sed "$wrong" "$out/default.yaml" >"$out/wrong.yaml"
+	if valid "$out/wrong.yaml" >/dev/null; then fail "what $wrong makes of the objects is taken for valid"; fi
 done
 if grep -q 'kind: ClusterRole$' "$out/namespaced.yaml"; then
 	fail "a namespaced installation has a ClusterRole"
@@ -61,6 +78,7 @@ same() {
 	printf 'resources: [../default]\ncomponents: [%s]\n' "${1:+../components/$1}" >"$overlay/kustomization.yaml"
 	"$kubectl" kustomize "$overlay" >"$out/kustomize.yaml"
 	render modal-runner-controller "$chart" --set "$2" >"$out/chart.yaml"
+	valid "$out/kustomize.yaml" >/dev/null || fail "${1:-the default}: $(valid "$out/kustomize.yaml")"
 	go run ./hack/parity "$out/chart.yaml" "$out/kustomize.yaml" || fail "${1:-the default}: see above"
 }
 same "" replicas=1
