@@ -8,7 +8,7 @@ UNIT := $(shell go list ./... 2>/dev/null | grep -v /test/)
 
 .PHONY: help
 help: ## Show this help.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Run the whole product on this machine: API server, simulators, manager, a real workflow. FLAGS=--stay keeps it up.
@@ -70,6 +70,14 @@ build: ## Build the manager into bin/.
 plugin: ## Build kubectl's plugin into bin/kubectl-modalrunner (docs/plugin.md).
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/kubectl-modalrunner ./cmd/kubectl-modalrunner
 
+.PHONY: image
+image: ## Build the image for all platforms and push it to KO_DOCKER_REPO=registry/name; prints its digest.
+	hack/release.sh image $(or $(TAG),dev)
+
+.PHONY: release-check
+release-check: assets ## Make what a release is made of, twice, and compare (docs/releasing.md).
+	hack/release.sh check
+
 .PHONY: assets
 assets: ## Provide etcd, kube-apiserver, kube-controller-manager and kubectl (minutes the first time).
 	@hack/assets.sh >/dev/null
@@ -95,12 +103,13 @@ manifests: ## Generate CRDs, RBAC, the chart's copies of them, and the reference
 	"$$($(TOOL) -n crd-ref-docs)" --source-path=api/v1alpha1 --config=hack/crd-ref-docs.yaml --renderer=markdown --output-path=docs/api.md
 
 .PHONY: lint
-lint: ## Run the linters.
+lint: ## Run the linters, those of the workflows too.
 	"$$($(LINT))" run ./...
+	"$$($(TOOL) -n actionlint)" -shellcheck= -pyflakes=
 
 .PHONY: vulncheck
-vulncheck: ## Look for known vulnerabilities in what the manager links.
-	"$$($(TOOL) -n govulncheck)" ./cmd/manager
+vulncheck: ## Look for known vulnerabilities in what the manager and the plugin link (needs vuln.go.dev).
+	"$$($(TOOL) -n govulncheck)" ./cmd/manager ./cmd/kubectl-modalrunner
 
 .PHONY: chart
 chart: ## Check the Helm chart and the kustomize configuration against each other.
