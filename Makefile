@@ -115,6 +115,12 @@ vulncheck: ## Look for known vulnerabilities in what the manager and the plugin 
 chart: ## Check the Helm chart and the kustomize configuration against each other.
 	hack/chart.sh
 
+.PHONY: alerts
+alerts: ## Check the alert rules and run their unit tests with promtool (which takes minutes to build the first time).
+	promtool="$$(go -C $(CURDIR)/hack/prometheus tool -n promtool)"; \
+	"$$promtool" check rules --lint=all --lint-fatal charts/modal-runner-controller/files/alerts.yaml; \
+	"$$promtool" test rules hack/prometheus/alerts_test.yaml
+
 .PHONY: drift
 drift: generate manifests ## Fail when a generated file is not as its source says.
 	go mod tidy

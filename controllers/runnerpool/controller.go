@@ -104,6 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if held, again, err := r.hold(ctx, &pool); err != nil || !held {
 		return ctrl.Result{RequeueAfter: again}, err
 	}
+	metrics.KnowPool(request.NamespacedName)
 	if err := r.claim(ctx, &pool); err != nil {
 		return ctrl.Result{}, err
 	}

@@ -30,6 +30,7 @@ var (
 	poolLimit     = poolDesc("pool_max_concurrency", "The most sandboxes of the pool that may be alive at once.")
 	poolMinIdle   = poolDesc("pool_min_idle", "Idle runners that the pool keeps ready.")
 	poolSuspended = poolDesc("pool_suspended", "1 while the pool is suspended.")
+	poolDeleting  = poolDesc("pool_deleting", "1 while the pool is being deleted and waits for its runners to end.")
 	poolCondition = poolDesc("pool_condition", "1 for the status that the pool's condition has (true, false or unknown), 0 for the other two.", "condition", "status")
 	poolRunners   = poolDesc("pool_runners", "Runners of the pool, by phase.", "phase")
 	poolJobs      = poolDesc("pool_jobs", "Jobs of the pool that are not over: queued (a runner is wanted), unserved (queued, and refused or not decided), waiting (for an approval) or in_progress.", "state")
@@ -47,7 +48,7 @@ var (
 	listed      = objectDesc("list_timestamp_seconds", "When the latest list of registrations or sandboxes that went well was begun, in Unix time; 0 for none yet.", "kind", "source")
 
 	ofObjects = []*prometheus.Desc{
-		poolInfo, poolLimit, poolMinIdle, poolSuspended, poolCondition, poolRunners, poolJobs, poolUnserved, poolOldest, poolFailures, poolProbe,
+		poolInfo, poolLimit, poolMinIdle, poolSuspended, poolDeleting, poolCondition, poolRunners, poolJobs, poolUnserved, poolOldest, poolFailures, poolProbe,
 		poolSpent, poolBurn, poolBudget, unservedPools, queuePolled, listed,
 	}
 )
@@ -200,6 +201,7 @@ func (e emitter) pool(pool *v1alpha1.RunnerPool) {
 	e.emit(poolLimit, float64(pool.Spec.MaxConcurrency), of...)
 	e.emit(poolMinIdle, float64(pool.Spec.MinIdle), of...)
 	e.emit(poolSuspended, truth(pool.Spec.Suspend), of...)
+	e.emit(poolDeleting, truth(!pool.DeletionTimestamp.IsZero()), of...)
 	for _, condition := range pool.Status.Conditions {
 		for status, label := range statuses {
 			e.emit(poolCondition, truth(condition.Status == status), append(of, condition.Type, label)...)

@@ -64,7 +64,7 @@ func stored() []client.Object {
 		},
 	}
 	quiet := &v1alpha1.RunnerPool{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "quiet"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "quiet", DeletionTimestamp: at(3), Finalizers: []string{v1alpha1.PoolFinalizer}},
 		Spec:       v1alpha1.RunnerPoolSpec{Scope: v1alpha1.Scope{Organization: "octo"}, Labels: []v1alpha1.RunnerLabel{"modal"}, Suspend: true},
 	}
 	return []client.Object{
@@ -154,7 +154,7 @@ modalrunner_pool_budget_per_day{currency="USD",pool="busy",pool_namespace="ci"} 
 		}
 		want, known := map[string]float64{
 			"modalrunner_pool_max_concurrency busy": 7, "modalrunner_pool_min_idle busy": 2, "modalrunner_pool_suspended busy": 0,
-			"modalrunner_pool_suspended quiet": 1, "modalrunner_pool_runners busy Pending": 1, "modalrunner_pool_runners busy Running": 1,
+			"modalrunner_pool_suspended quiet": 1, "modalrunner_pool_deleting busy": 0, "modalrunner_pool_deleting quiet": 1, "modalrunner_pool_runners busy Pending": 1, "modalrunner_pool_runners busy Running": 1,
 			"modalrunner_pool_runners busy Idle": 1, "modalrunner_pool_runners busy Failed": 0, "modalrunner_pool_runners quiet Pending": 0,
 			"modalrunner_pool_circuit_failures busy": 6, "modalrunner_pool_circuit_failures quiet": 0,
 			"modalrunner_pool_unserved_jobs busy PublicRepository": 1, "modalrunner_pool_unserved_jobs busy Undecided": 1,

@@ -146,6 +146,9 @@ func SandboxCost(pool types.NamespacedName, repository, gpu, currency string, se
 	sandboxCost.WithLabelValues(pool.Namespace, pool.Name, repository, currency).Add(amount)
 }
 
+// KnowPool has what is rare counted from nothing, so that its first time shows as an increase.
+func KnowPool(pool types.NamespacedName) { runnersLetGo.WithLabelValues(pool.Namespace, pool.Name) }
+
 // ForgetPool drops the series of a pool that is gone.
 func ForgetPool(pool types.NamespacedName) {
 	for _, m := range ofPools {
