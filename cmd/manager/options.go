@@ -12,6 +12,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/ingress"
 	"github.com/modalrunner/modal-runner-controller/internal/shard"
+	"github.com/modalrunner/modal-runner-controller/internal/ui"
 )
 
 // options of the manager, by flag.
@@ -20,6 +21,7 @@ type options struct {
 	metricsSecure  bool
 	probeAddress   string
 	pprofAddress   string
+	uiAddress      string
 	webhookAddress string
 	webhookOnly    bool
 	webhookSecrets string
@@ -63,6 +65,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over HTTPS, to those whom the API server allows to get /metrics.")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 turns them off.")
 	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "Address of Go's profiles at /debug/pprof/, for example 127.0.0.1:6060; 0 turns them off. Whoever reaches it can read them.")
+	flags.StringVar(&o.uiAddress, "ui-bind-address", "0", "Address of the status page, at "+ui.Path+", for example 127.0.0.1:8082, which a port-forward alone reaches; 0 turns it off. It needs no login and changes nothing.")
 	flags.StringVar(&o.webhookAddress, "webhook-bind-address", ":8080", "Address on which GitHub's webhooks are received, at "+ingress.Path+"; 0 turns it off.")
 	flags.BoolVar(&o.webhookOnly, "webhook-only", false, "Receive webhooks and do nothing else, beside managers with --webhook-bind-address=0. It needs fewer rights, and no leader.")
 	flags.StringVar(&o.webhookSecrets, "webhook-secret-dir", "/etc/modal-runner-controller/webhook", "Folder whose files each hold a secret that webhooks may be signed with.")

@@ -80,7 +80,7 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string, held 
 	if err := o.measure(mgr, held, outside, poller, ledger); err != nil {
 		return fmt.Errorf("setting up the metrics: %w", err)
 	}
-	return o.serve(ctx, mgr, recorder, secrets)
+	return errors.Join(o.serve(ctx, mgr, recorder, secrets), o.show(ctx, mgr))
 }
 
 // measure what is stored, and whether this replica acts.

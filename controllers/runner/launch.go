@@ -229,7 +229,7 @@ func (l *life) launched(ctx context.Context, modal sandbox.Provider, id string, 
 	s := l.status()
 	s.Attempt = l.runner.CurrentAttempt()
 	s.SandboxID, s.RunnerID = id, registration
-	s.SandboxURL = "https://modal.com/id/" + id
+	s.SandboxURL = sandbox.URL(id)
 	if l.pool != nil && l.pool.Status.Image != nil {
 		s.ImageID, s.Recipe = l.pool.Status.Image.ID, l.pool.Status.Image.Recipe
 	}

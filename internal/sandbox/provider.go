@@ -45,6 +45,14 @@ type Provider interface {
 	Log(ctx context.Context, id string, limit int) (string, error)
 }
 
+// URL of a sandbox's page in Modal's dashboard; empty without an ID.
+func URL(id string) string {
+	if id == "" {
+		return ""
+	}
+	return "https://modal.com/id/" + id
+}
+
 // Listed is what a list tells of a sandbox.
 type Listed struct {
 	// Name that the sandbox was given, empty when none was.
