@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ type valuesSchema struct {
 	Description string                   `json:"description"`
 	Properties  map[string]*valuesSchema `json:"properties"`
 	Additional  any                      `json:"additionalProperties"`
+	Required    []string                 `json:"required"`
 }
 
 // described gives the description of every value in the schema, by its path. Sections have none.
@@ -47,17 +49,10 @@ func commented(node *yaml.Node, path string, into map[string]string) {
 }
 
 func TestEveryValueIsInTheSchemaAndDescribedTheSame(t *testing.T) {
-	text, err := os.ReadFile(chart + "/values.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var root valuesSchema
-	if err := json.Unmarshal(text, &root); err != nil {
-		t.Fatal(err)
-	}
 	inSchema := map[string]string{}
-	root.described("", inSchema, t)
-	if text, err = os.ReadFile(chart + "/values.yaml"); err != nil {
+	readSchema(t).described("", inSchema, t)
+	text, err := os.ReadFile(chart + "/values.yaml")
+	if err != nil {
 		t.Fatal(err)
 	}
 	var document yaml.Node
@@ -106,6 +101,77 @@ func TestEveryValueIsUsed(t *testing.T) {
 		name := path[strings.LastIndex(path, ".")+1:]
 		if !strings.Contains(all.String(), "."+name) && !strings.Contains(all.String(), `"`+name+`"`) {
 			t.Errorf("no template uses %s", path)
+		}
+	}
+}
+
+func readSchema(t *testing.T) *valuesSchema {
+	t.Helper()
+	text, err := os.ReadFile(chart + "/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := &valuesSchema{}
+	if err := json.Unmarshal(text, root); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// nulls for all that the schema does not require.
+func (s *valuesSchema) nulls() map[string]any {
+	values := map[string]any{}
+	for key, inner := range s.Properties {
+		switch {
+		case !slices.Contains(s.Required, key):
+			values[key] = nil
+		case inner.Properties != nil:
+			values[key] = inner.nulls()
+		}
+	}
+	return values
+}
+
+// allOn is every switch.
+const allOn = `
+replicas: 2
+webhook:
+  separate: {enabled: true}
+  ingress: {enabled: true, host: x}
+  httpRoute: {enabled: true, parentRefs: [{name: x}]}
+networkPolicy: {enabled: true}
+ui: {enabled: true, service: {enabled: true}}
+runnerPools: [{name: a, spec: {repository: octo/widgets}}]
+`
+
+// Whoever sets a value to null, or upgrades with values of a release that did not have it, gets objects or is told what is missing.
+func TestValuesMayBeNullUnlessTheSchemaSaysSo(t *testing.T) {
+	values := readSchema(t).nulls()
+	if len(values) < 40 {
+		t.Errorf("only %d values may be null", len(values))
+	}
+	text, err := yaml.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "nulls.yaml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	on := filepath.Join(t.TempDir(), "on.yaml")
+	for _, switches := range []string{"replicas: 1", allOn} {
+		if err := os.WriteFile(on, []byte(switches), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, pod := range podsOf(t, rendered(t, "-f", path, "-f", on)) {
+			if len(pod.Spec.Containers) == 0 || pod.Spec.Containers[0].Image == "" {
+				t.Errorf("%s: %s has no image", switches, pod.Name)
+			}
+		}
+	}
+	for _, section := range []string{"workers", "webhook", "webhook.separate", "log.level"} {
+		if _, err := helm(t, "template", "mrc", chart, "--kube-version=v1.37.2", "--set", section+"=null"); err == nil || !strings.Contains(err.Error(), "missing property") {
+			t.Errorf("without %s: %v", section, err)
 		}
 	}
 }

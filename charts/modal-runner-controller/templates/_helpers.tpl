@@ -40,7 +40,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 
 {{/* Annotations of an object: those of all objects, and its own. Call with (list $ map). */}}
 {{- define "mrc.annotations" -}}
-{{- $all := mergeOverwrite dict (index . 0).Values.commonAnnotations (index . 1 | default dict) -}}
+{{- $all := mergeOverwrite dict ((index . 0).Values.commonAnnotations | default dict) (index . 1 | default dict) -}}
 {{- if $all -}}
 annotations: {{- toYaml $all | nindent 2 }}
 {{- end -}}
@@ -94,7 +94,7 @@ labels:
 (list $ resources). */}}
 {{- define "mrc.goMemLimit" -}}
 {{- $percent := (index . 0).Values.goMemLimitPercent -}}
-{{- $limit := dig "limits" "memory" "" (index . 1) | toString -}}
+{{- $limit := dig "limits" "memory" "" (index . 1 | default dict) | toString -}}
 {{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
 {{- if and $percent (regexMatch "^[0-9]+(\\.[0-9]+)?([kMGT]|[KMGT]i)?$" $limit) -}}
 {{- $unit := regexFind "[kKMGTi]+$" $limit -}}
@@ -129,12 +129,14 @@ kind: PodDisruptionBudget
 metadata:
   {{- include "mrc.metadata" (list (index $ 0) (index $ 1) (index $ 2) nil nil) | nindent 2 }}
 spec:
-  {{- if and (ne (toString .minAvailable) "") (ne (toString .maxUnavailable) "") }}
+  {{- $min := ternary "" .minAvailable (kindIs "invalid" .minAvailable) | toString }}
+  {{- $max := ternary "" .maxUnavailable (kindIs "invalid" .maxUnavailable) | toString }}
+  {{- if and $min $max }}
   {{- fail "a PodDisruptionBudget has minAvailable or maxUnavailable: set the other one to \"\"" }}
-  {{- else if ne (toString .minAvailable) "" }}
-  minAvailable: {{ .minAvailable }}
+  {{- else if $min }}
+  minAvailable: {{ $min }}
   {{- else }}
-  maxUnavailable: {{ .maxUnavailable }}
+  maxUnavailable: {{ $max | default 1 }}
   {{- end }}
   {{- with .unhealthyPodEvictionPolicy }}
   unhealthyPodEvictionPolicy: {{ . }}

@@ -26,14 +26,14 @@ spec:
     metadata:
       labels:
         {{- .selector | nindent 8 }}
-        {{- with mergeOverwrite dict $.Values.commonLabels $.Values.podLabels (.values.podLabels | default dict) }}
+        {{- with mergeOverwrite dict ($.Values.commonLabels | default dict) ($.Values.podLabels | default dict) (.values.podLabels | default dict) }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
       {{- $checksums := dict }}
       {{- if and $.Values.prices (eq .component "manager") }}
       {{- $_ := set $checksums "checksum/prices" (toYaml $.Values.prices | sha256sum) }}
       {{- end }}
-      {{- with include "mrc.annotations" (list $ (mergeOverwrite $checksums $.Values.podAnnotations (.values.podAnnotations | default dict))) }}
+      {{- with include "mrc.annotations" (list $ (mergeOverwrite $checksums ($.Values.podAnnotations | default dict) (.values.podAnnotations | default dict))) }}
       {{- . | nindent 6 }}
       {{- end }}
     spec:
@@ -81,7 +81,7 @@ volumes:
   {{- range $.Values.watchNamespaces }}
   - --namespace={{ . }}
   {{- end }}
-  {{- with concat $.Values.extraArgs (.values.extraArgs | default list) }}
+  {{- with concat ($.Values.extraArgs | default list) (.values.extraArgs | default list) }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
   env:
