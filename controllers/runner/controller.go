@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
@@ -61,7 +60,9 @@ type Reconciler struct {
 	retries *flowcontrol.Backoff
 	// notBefore is when a Runner may try again what failed, by its key.
 	notBefore sync.Map
-	lanes     *lanes.Lanes
+	lanes     *lanes.Queues[types.NamespacedName]
+	// turn holds Runners whose turn in their lane it is.
+	turn chan event.TypedGenericEvent[types.NamespacedName]
 }
 
 const (
@@ -76,8 +77,8 @@ const (
 	// laneShare of the workers is the most that Runners with the same credentials may have at once: calls that hang with one
 	// credential leave the other workers to the others (B52, I7).
 	laneShare = 4
-	// laneWait is about how soon a Runner tries again to enter a full lane.
-	laneWait = 100 * time.Millisecond
+	// turnBuffer is how many turns may wait for the controller; more wait with who has left the lane.
+	turnBuffer = 1024
 )
 
 // SetupWithManager registers the reconciler.
@@ -93,18 +94,21 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 		Named("runner").
 		For(&v1alpha1.Runner{}).
 		Watches(&v1alpha1.WorkflowJob{}, handler.EnqueueRequestsFromMapFunc(r.runnerOfJob)).
-		Watches(&v1alpha1.RunnerPool{}, handler.EnqueueRequestsFromMapFunc(r.waitingForPool),
-			builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
+		Watches(&v1alpha1.RunnerPool{}, handler.EnqueueRequestsFromMapFunc(r.waitingForPool), builder.WithPredicates(concernsRunners)).
 		Watches(&v1alpha1.RunnerPool{}, handler.EnqueueRequestsFromMapFunc(r.runnersOf), builder.WithPredicates(shard.Moved())).
 		WatchesRawSource(wake(r.Registrations.Wakes())).
 		WatchesRawSource(wake(r.SandboxLists.Wakes())).
+		WatchesRawSource(wake(r.turn)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
 
 func (r *Reconciler) prepare(workers int) {
 	r.retries = flowcontrol.NewBackOffWithJitter(firstRetry, lastRetry, 0.2)
-	r.lanes = lanes.New(max(1, workers/laneShare))
+	turn := make(chan event.TypedGenericEvent[types.NamespacedName], turnBuffer)
+	r.turn, r.lanes = turn, lanes.NewQueues(max(1, workers/laneShare), func(runner types.NamespacedName) {
+		turn <- event.TypedGenericEvent[types.NamespacedName]{Object: runner}
+	})
 }
 
 func (r *Reconciler) index(ctx context.Context, indexer client.FieldIndexer) error {
@@ -145,6 +149,16 @@ func (r *Reconciler) runnerOfJob(ctx context.Context, object client.Object) []ct
 	return requestsIf(runners.Items, err, func(*v1alpha1.Runner) bool { return true })
 }
 
+// concernsRunners says that something about a pool has changed that its Runners look at: how many of them there are and what
+// they cost is not.
+var concernsRunners = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*v1alpha1.RunnerPool), e.ObjectNew.(*v1alpha1.RunnerPool)
+	return before.Generation != after.Generation || forced(before) != forced(after) ||
+		!equality.Semantic.DeepEqual(before.Status.Conditions, after.Status.Conditions) ||
+		!equality.Semantic.DeepEqual(before.Status.Circuit, after.Status.Circuit) ||
+		!equality.Semantic.DeepEqual(before.Status.Image, after.Status.Image)
+}}
+
 // waitingForPool wakes the Runners that have no sandbox yet when something about their pool has changed, and all of them
 // when the pool is to be deleted by force.
 func (r *Reconciler) waitingForPool(ctx context.Context, object client.Object) []ctrl.Request {
@@ -184,8 +198,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	lane := laneOf(&runner)
-	if !r.lanes.Enter(lane) {
-		return ctrl.Result{RequeueAfter: wait.Jitter(laneWait, 1)}, nil
+	if !r.lanes.Enter(lane, request.NamespacedName) {
+		return ctrl.Result{}, nil
 	}
 	defer r.lanes.Leave(lane)
 	defer r.Shard.Enter(types.NamespacedName{Namespace: runner.Namespace, Name: runner.Spec.PoolName})()
@@ -229,6 +243,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.SandboxLists.Untrack(key)
 	r.retries.DeleteEntry(key.String())
 	r.notBefore.Delete(key)
+	r.lanes.Drop(key)
 }
 
 // writeStatus, unless another has changed the object since it was read: then it is reconciled again anyway, and what was

@@ -126,8 +126,8 @@ var mutants = []mutant{
 		`func (Redacted) String() string { return "[redacted]" }`, `func (r Redacted) String() string { return string(r) }`, "./internal/credentials", "TestRedacted",
 	},
 	{
-		"I7", "one credential's calls have a lane of their own", "internal/lanes/lanes.go",
-		"if l.used[key] >= l.width {", "if false {", e2e, "TestB52",
+		"I7", "one credential's calls have a lane of their own", "internal/lanes/queue.go",
+		"if lane.used >= q.width {", "if false {", e2e, "TestB52",
 	},
 	{
 		"I7", "a signature moves only pools that trust it", "internal/ingress/record.go",
