@@ -55,7 +55,7 @@ func turnCircuit(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner, now time.
 }
 
 func circuit(failures int32, latest *v1alpha1.AttemptFailure, wait time.Duration) *v1alpha1.Circuit {
-	return &v1alpha1.Circuit{Failures: failures, LastFailure: *latest, ProbeAt: metav1.NewTime(latest.Time.Add(wait))}
+	return &v1alpha1.Circuit{Failures: failures, LastFailure: *latest.DeepCopy(), ProbeAt: metav1.NewTime(latest.Time.Add(wait))}
 }
 
 // failuresInARow of all Runners together, since a runner last came online, and the Runner that failed last.

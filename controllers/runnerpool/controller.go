@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -61,6 +60,7 @@ type Reconciler struct {
 
 	checks *checks
 	images *images
+	counts unwritten
 	// wake holds pools whose image build has ended, or whose credentials are in doubt.
 	wake chan event.TypedGenericEvent[types.NamespacedName]
 }
@@ -125,7 +125,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 			again = r.Clock.Now().Add(recheckBad)
 		}
 	}
-	patchErr := r.writeStatus(ctx, stored, &pool)
+	due := r.mayWait(stored, &pool)
+	again = earlier(again, due)
+	var patchErr error
+	if due.IsZero() {
+		patchErr = r.writeStatus(ctx, stored, &pool)
+	}
 	if apierrors.IsConflict(patchErr) {
 		again, patchErr = r.Clock.Now().Add(conflictWait), nil
 	}
@@ -201,7 +206,8 @@ const conflictWait = 200 * time.Millisecond
 // writeStatus, unless the pool has changed since it was read: what was seen of it then may be over, and the pool another's. What
 // has changed for the operator is told as events once it is stored, so that it is told once.
 func (r *Reconciler) writeStatus(ctx context.Context, stored, pool *v1alpha1.RunnerPool) error {
-	if equality.Semantic.DeepEqual(stored.Status, withoutTicking(pool.Status, stored.Status)) {
+	r.counts.forget(client.ObjectKeyFromObject(pool))
+	if same(stored, pool) {
 		return nil
 	}
 	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})

@@ -119,4 +119,5 @@ func (r *Reconciler) forget(pool types.NamespacedName) {
 	r.checks.forget(pool)
 	r.images.forget(pool)
 	r.Ledger.Forget(pool)
+	r.counts.forget(pool)
 }

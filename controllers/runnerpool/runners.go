@@ -46,9 +46,10 @@ func IndexJobs(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
+// runnersOf a pool as the cache has them: they must not be changed.
 func (r *Reconciler) runnersOf(ctx context.Context, pool *v1alpha1.RunnerPool) ([]v1alpha1.Runner, error) {
 	var list v1alpha1.RunnerList
-	err := r.List(ctx, &list, client.InNamespace(pool.Namespace), client.MatchingFields{poolIndex: pool.Name})
+	err := r.List(ctx, &list, client.InNamespace(pool.Namespace), client.MatchingFields{poolIndex: pool.Name}, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, fmt.Errorf("listing Runners: %w", err)
 	}

@@ -89,6 +89,7 @@ func TestWhatTicksAloneIsNoReasonToWriteTheStatus(t *testing.T) {
 	w := newSpendingWorld(t)
 	w.running("p-0")
 	w.pass(time.Second)
+	w.pass(countsWait)
 	before := w.pool().ResourceVersion
 	w.pass(time.Minute)
 	w.Expect(w.pool().ResourceVersion).To(Equal(before))
