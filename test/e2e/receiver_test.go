@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +31,7 @@ func TestASeparateReceiverStoresWhatAnotherManagerServes(t *testing.T) {
 	role := w.receiverRole()
 	receiver := w.startReceiver(role)
 	w.github.AddWebhook(the.place(), receiver.WebhookURL, webhookSecret)
+	w.Expect(w.ping(receiver, webhookSecret)).To(ContainSubstring("200 OK: pong"))
 	w.awaitReady(w.pool("p", 2))
 	w.awaitAll([]int64{w.queue("one", "sleep 1"), w.queue("two", "sleep 1")}, "success")
 	w.Eventually(func() []string {
@@ -73,6 +76,15 @@ func TestASeparateReceiverWithoutTheRightToStoreSaysSo(t *testing.T) {
 	status, text := w.sendTo(receiver.WebhookURL, "workflow_job", w.deliveryOf("queued").Body, webhookSecret, nil)
 	w.Expect(status).To(Equal(http.StatusServiceUnavailable), text)
 	w.Expect(w.jobs()).To(BeEmpty())
+}
+
+// ping the receiver as the chart's test does.
+func (w *world) ping(receiver *stack.Manager, secret string) (string, error) {
+	folder := w.t.TempDir()
+	w.Expect(os.WriteFile(filepath.Join(folder, "current"), []byte(secret), 0o600)).To(Succeed())
+	address := strings.TrimSuffix(receiver.WebhookURL, "/webhook")
+	out, err := exec.CommandContext(w.ctx, binary, "--ping="+address, "--webhook-secret-dir="+folder).CombinedOutput()
+	return string(out), err
 }
 
 // receiverRole that the chart gives a separate receiver in the namespace.
