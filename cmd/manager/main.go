@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // cluster credentials of all providers
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -101,7 +102,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(config, o.manager(scheme, namespace, pools.Lease))
+	mgr, err := ctrl.NewManager(config, o.manager(config, scheme, namespace, pools.Lease))
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
@@ -129,7 +130,7 @@ func unlessStopping(ctx context.Context, ready healthz.Checker) healthz.Checker 
 	}
 }
 
-func (o *options) manager(scheme *runtime.Scheme, namespace, lease string) ctrl.Options {
+func (o *options) manager(config *rest.Config, scheme *runtime.Scheme, namespace, lease string) ctrl.Options {
 	watched := map[string]cache.Config{}
 	for _, n := range o.namespaces {
 		watched[n] = cache.Config{}
@@ -144,6 +145,7 @@ func (o *options) manager(scheme *runtime.Scheme, namespace, lease string) ctrl.
 		HealthProbeBindAddress:        o.probeAddress,
 		PprofBindAddress:              o.pprofAddress,
 		LeaderElection:                o.leaderElect,
+		LeaderElectionConfig:          o.electionConfig(config),
 		LeaderElectionID:              lease,
 		LeaderElectionNamespace:       namespace,
 		LeaderElectionReleaseOnCancel: true,

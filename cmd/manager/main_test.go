@@ -51,7 +51,7 @@ func TestABudgetThatIsTooSmallForOneRunnerIsRefused(t *testing.T) {
 }
 
 // A mistake in what shards are told is told at the start, and not by pools that nobody serves.
-func TestAShardThatCannotBeIsRefused(t *testing.T) {
+func TestAShardOrALeaseThatCannotBeIsRefused(t *testing.T) {
 	for _, test := range []struct{ args, says string }{
 		{"--leader-elect --shard=a --pool-selector=team=a", ""},
 		{"--leader-elect --shard=rest --pool-selector=!team", ""},
@@ -59,6 +59,8 @@ func TestAShardThatCannotBeIsRefused(t *testing.T) {
 		{"--pool-selector=team=a", "--pool-selector=team=a needs a --shard"},
 		{"--leader-elect --shard=A_b", "--shard=A_b is no name"},
 		{"--leader-elect --shard=a --pool-selector=team==", ""},
+		{"--leader-elect --leader-elect-lease-duration=13s", "--leader-elect-lease-duration=13s is too short: a leader that is cut off ends after up to 14s"},
+		{"--leader-elect --leader-elect-lease-duration=14s", ""},
 		{"--leader-elect --shard=a --pool-selector=in(", "--pool-selector=in( is no label selector"},
 	} {
 		var o options

@@ -110,5 +110,5 @@ func (o *options) validate() error {
 	if _, err := shard.New(o.shard, o.poolSelector); err != nil {
 		return err
 	}
-	return errors.Join(o.validateReceiver(), o.validateRelease())
+	return errors.Join(o.validateReceiver(), o.validateRelease(), o.validateElection())
 }

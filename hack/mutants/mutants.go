@@ -135,7 +135,7 @@ var mutants = []mutant{
 	},
 	{
 		"I7", "a poll moves only pools that ask with the same credentials", "internal/ingress/poller.go",
-		"p.Recorder.Record(ctx, origin, job, q.trust)", "p.Recorder.Record(ctx, origin, job, func(*v1alpha1.RunnerPool) bool { return true })",
+		"return p.Shard.Holds(pool) && q.trust(pool)", "return p.Shard.Holds(pool)",
 		ingress, "TestI7_APollMovesOnly",
 	},
 	{
@@ -201,6 +201,14 @@ var mutants = []mutant{
 	{
 		"I8", "in a degraded pool only the probe tries", "controllers/runner/attempt.go",
 		"if probes && !l.now.Before(circuit.ProbeAt.Time) {", "if true {", runner, "TestB28",
+	},
+	{
+		"I1", "a pool is let go when nothing is being done for its Runners", "controllers/runnerpool/hold.go",
+		"case r.Shard.Acting(key):", "case false:", runnerpool, "TestAPoolChangesHands",
+	},
+	{
+		"I1", "the pool of a shard that is alive is not taken", "controllers/runnerpool/hold.go",
+		"if err != nil || !gone {", "if err != nil && !gone {", runnerpool, "TestAPoolChangesHands",
 	},
 	{
 		"I8", "an error of a list changes nothing", "internal/observe/lists.go",

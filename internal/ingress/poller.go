@@ -221,6 +221,7 @@ func (p *Poller) record(ctx context.Context, q queue, job github.Job) error {
 			return err
 		}
 	}
-	_, _, err := p.Recorder.Record(ctx, origin, job, func(pool *v1alpha1.RunnerPool) bool { return q.trust(pool) && p.Shard.Holds(pool) })
+	trust := func(pool *v1alpha1.RunnerPool) bool { return p.Shard.Holds(pool) && q.trust(pool) }
+	_, _, err := p.Recorder.Record(ctx, origin, job, trust)
 	return err
 }

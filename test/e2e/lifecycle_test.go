@@ -28,7 +28,6 @@ import (
 	githubsim "github.com/modalrunner/modal-runner-controller/simulators/github"
 	modalsim "github.com/modalrunner/modal-runner-controller/simulators/modal"
 	"github.com/modalrunner/modal-runner-controller/simulators/runner"
-	"github.com/modalrunner/modal-runner-controller/test/stack"
 )
 
 func TestB27_ADeathAtWorkIsShownAndItsSlotIsFreeAtOnce(t *testing.T) {
@@ -314,30 +313,6 @@ func TestI8_AnOutageEndsNothing(t *testing.T) {
 	w.awaitNothingLeft()
 }
 
-func TestB71_TheNextLeaderTakesOverAndIngressGoesOnMeanwhile(t *testing.T) {
-	lease := []string{"--leader-elect", "--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s", "--leader-elect-retry-period=500ms"}
-	w := newWorld(t, withArguments(lease...))
-	w.awaitReady(w.pool("p", 3))
-	second, err := stack.NewManager(stack.ManagerOptions{
-		Binary: binary, Kubeconfig: plane.ManagerKubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
-		Arguments: append([]string{"--namespace=" + w.namespace, "--queue-poll-interval=1h", "--list-interval=500ms", "--secret-ttl=1s"}, lease...),
-	})
-	w.Expect(err).NotTo(HaveOccurred())
-	w.Expect(second.Restart(w.ctx)).To(Succeed())
-	t.Cleanup(second.Stop)
-	w.github.AddWebhook(the.place(), second.WebhookURL, webhookSecret)
-	running := w.queue("running", "sleep 10")
-	w.awaitRunning(running)
-	w.awaitPhases(v1alpha1.RunnerRunning)
-	w.manager.Kill()
-	// Nobody leads: the other replica stores what it is told.
-	queued := w.queue("queued")
-	w.Eventually(func() int { return len(w.jobs()) }, 3*time.Second).Should(Equal(2))
-	w.awaitAll([]int64{running, queued}, "success")
-	w.awaitNothingLeft()
-	w.Expect(w.modal.Sandboxes()).To(HaveLen(2))
-}
-
 func TestB72_ASuspendedPoolFinishesWhatRunsAndShowsItsQueue(t *testing.T) {
 	w := newWorld(t)
 	pool := w.pool("p", 3, minIdle(1))
@@ -365,13 +340,7 @@ func TestB72_ASuspendedPoolFinishesWhatRunsAndShowsItsQueue(t *testing.T) {
 // I1 is a property of names at the API server: two managers that both believe to lead cannot make more than the limit.
 func TestI1_TwoLeadersAtOnceStayWithinTheLimit(t *testing.T) {
 	w := newWorld(t)
-	second, err := stack.NewManager(stack.ManagerOptions{
-		Binary: binary, Kubeconfig: plane.ManagerKubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
-		Arguments: []string{"--namespace=" + w.namespace, "--queue-poll-interval=1s", "--list-interval=500ms", "--secret-ttl=1s"},
-	})
-	w.Expect(err).NotTo(HaveOccurred())
-	w.Expect(second.Restart(w.ctx)).To(Succeed())
-	t.Cleanup(second.Stop)
+	w.another(plane.ManagerKubeconfig)
 	w.awaitReady(w.pool("p", 3))
 	var ids []int64
 	for i := range 15 {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -52,6 +53,9 @@ type world struct {
 	github    *githubsim.Server
 	modal     *modalsim.Server
 	manager   *stack.Manager
+	settings  settings
+	// others are managers beside it.
+	others []*stack.Manager
 	// behave decides how the runner in a sandbox behaves; nil is well.
 	behave func(modalsim.Container) runner.Behaviour
 }
@@ -67,7 +71,9 @@ type settings struct {
 	arguments []string
 	lostAfter time.Duration
 	shell     bool
-	behave    func(modalsim.Container) runner.Behaviour
+	// kubeconfig of the manager, when it is not the usual one.
+	kubeconfig string
+	behave     func(modalsim.Container) runner.Behaviour
 }
 
 // withoutSecrets leaves the credentials to the test.
@@ -105,7 +111,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	for _, o := range options {
 		o(&s)
 	}
-	w := &world{WithT: NewWithT(t), t: t, ctx: t.Context(), namespace: newNamespace(t), behave: s.behave}
+	w := &world{WithT: NewWithT(t), t: t, ctx: t.Context(), namespace: newNamespace(t), behave: s.behave, settings: s}
 	w.SetDefaultEventuallyTimeout(patience)
 	w.SetDefaultEventuallyPollingInterval(often)
 	w.startSimulators(s)
@@ -151,31 +157,51 @@ func (w *world) createSecret(name string, data map[string]string) {
 }
 
 func (w *world) configureManager(s settings) {
-	options := stack.ManagerOptions{
-		Binary: binary, Kubeconfig: plane.ManagerKubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
-		HealInterval: s.heal,
-		Arguments: append([]string{
-			"--namespace=" + w.namespace, "--queue-poll-interval=" + s.poll, "--list-interval=500ms", "--secret-ttl=1s",
-		}, s.arguments...),
-	}
-	var err error
-	w.manager, err = stack.NewManager(options)
-	w.Expect(err).NotTo(HaveOccurred())
+	w.manager = w.newManager(cmp.Or(s.kubeconfig, plane.ManagerKubeconfig), s.arguments...)
 	w.startManager()
 	if s.webhooks {
 		w.github.AddWebhook(the.place(), w.manager.WebhookURL, webhookSecret)
 		w.github.SetWebhookFaults(s.faults)
 	}
 	w.t.Cleanup(func() {
-		w.manager.Stop()
 		if w.t.Failed() {
 			objects, _ := kubectlInBackground(w.namespace, "get", "rp,mr,wfj", "-o", "wide")
 			w.t.Logf("what there was:\n%s", objects)
-			path := filepath.Join(os.TempDir(), strings.ReplaceAll(w.t.Name(), "/", "_")+".manager.log")
-			_ = os.WriteFile(path, []byte(w.manager.Log()), 0o600)
+		}
+	})
+}
+
+// newManager of the world's namespace, not started yet.
+func (w *world) newManager(kubeconfig string, arguments ...string) *stack.Manager {
+	w.t.Helper()
+	manager, err := stack.NewManager(stack.ManagerOptions{
+		Binary: binary, Kubeconfig: kubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
+		HealInterval: w.settings.heal,
+		Arguments: append([]string{
+			"--namespace=" + w.namespace, "--queue-poll-interval=" + w.settings.poll, "--list-interval=500ms", "--secret-ttl=1s",
+		}, arguments...),
+	})
+	w.Expect(err).NotTo(HaveOccurred())
+	number := len(w.others)
+	w.t.Cleanup(func() {
+		manager.Stop()
+		if w.t.Failed() {
+			path := filepath.Join(os.TempDir(), fmt.Sprintf("%s.%d.manager.log", strings.ReplaceAll(w.t.Name(), "/", "_"), number))
+			_ = os.WriteFile(path, []byte(manager.Log()), 0o600)
 			w.t.Logf("the manager's log is in %s", path)
 		}
 	})
+	return manager
+}
+
+// another manager of the world, beside the first.
+func (w *world) another(kubeconfig string, arguments ...string) *stack.Manager {
+	w.t.Helper()
+	w.others = append(w.others, nil)
+	manager := w.newManager(kubeconfig, arguments...)
+	w.others[len(w.others)-1] = manager
+	w.Expect(manager.Restart(w.ctx)).To(Succeed())
+	return manager
 }
 
 func (w *world) startManager() {
@@ -198,6 +224,9 @@ func (w *world) checkSecrets() {
 		}
 	}
 	seen := map[string]string{"the manager's log": w.manager.Log()}
+	for i, other := range w.others {
+		seen[fmt.Sprintf("the log of manager %d", i+1)] = other.Log()
+	}
 	for _, kind := range []string{"rp,mr,wfj", "events.events.k8s.io"} {
 		seen[kind], _ = kubectlInBackground(w.namespace, "get", kind, "-o", "yaml")
 	}
