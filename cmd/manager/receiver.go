@@ -23,7 +23,7 @@ import (
 // receive webhooks and do nothing else, until the context ends. It needs what config/components/separate-webhook/role.yaml grants: no lease, no
 // mark of the installation, no credential of GitHub's or Modal's.
 func (o *options) receive(ctx context.Context, config *rest.Config, scheme *runtime.Scheme, namespace string) error {
-	settings := o.manager(scheme, namespace, "")
+	settings := o.manager(config, scheme, namespace, "")
 	settings.LeaderElection = false
 	settings.Cache.ByObject = map[client.Object]cache.ByObject{&v1alpha1.Runner{}: {Transform: onlyIdentity}}
 	mgr, err := ctrl.NewManager(config, settings)
