@@ -88,13 +88,20 @@ func (w *world) awaitBurst(burst <-chan []int64) {
 		w.Expect(d.Status).To(BeNumerically("<", 300), "%s %s: %s", d.Event, d.Action, d.Answer)
 		w.Expect(d.Redelivery).To(BeFalse())
 	}
-	ran := map[string]int{}
-	for _, job := range w.jobs() {
-		ran[job.Status.RunnerName]++
+	w.expectEachItsRunner(ids)
+	w.Expect(w.modal.Peak("")).To(BeNumerically("<=", 4))
+}
+
+// expectEachItsRunner says that these are all the jobs there are, and that each was run once, by a runner of its own.
+func (w *world) expectEachItsRunner(ids []int64) {
+	w.t.Helper()
+	ran := map[string]int64{}
+	for _, id := range ids {
+		job, _ := w.github.Job(id)
+		w.Expect(ran).NotTo(HaveKey(job.RunnerName))
+		ran[job.RunnerName] = id
 	}
 	w.Expect(w.jobs()).To(HaveLen(len(ids)))
-	w.Expect(ran).To(HaveLen(len(ids)), "each job had a runner of its own")
-	w.Expect(w.modal.Peak("")).To(BeNumerically("<=", 4))
 }
 
 // B71: the leader is killed in the middle of a burst. Another one leads when the lease has run out, and until then no delivery is

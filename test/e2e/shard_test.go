@@ -77,14 +77,9 @@ func TestAPoolMovesBetweenShardsWhileItsJobsRun(t *testing.T) {
 	w.Expect(moves).To(BeNumerically(">", 5))
 	w.awaitAll(ids, "success")
 	w.awaitNothingLeft()
-	w.Expect(w.modal.Peak("")).To(Equal(3))
+	w.Expect(w.modal.Peak("")).To(BeNumerically("<=", 3))
 	w.Expect(w.events()).NotTo(ContainElement(v1alpha1.ReasonNameTaken), "two shards acted for one Runner")
-	ran := map[string]bool{}
-	for _, job := range w.jobs() {
-		ran[job.Status.RunnerName] = true
-	}
-	w.Expect(ran).To(HaveLen(len(ids)))
-	w.Expect(w.jobs()).To(HaveLen(len(ids)))
+	w.expectEachItsRunner(ids)
 }
 
 // A delivery reaches any replica of any shard: it is stored, for the pool that is chosen among all of them.
