@@ -21,6 +21,8 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	o.expectDocumented()
 	o.expectRight()
 	o.expectLinted()
+	o.expectDashboard()
+	o.expectAlerts()
 }
 
 func (o *observed) last() string { return o.scrapes[len(o.scrapes)-1] }
@@ -75,7 +77,7 @@ func (o *observed) expectRight() {
 		{"modalrunner_runner_attempt_failures_total", []string{"pool", "hang", "reason", v1alpha1.ReasonStartupTimeout}, 2},
 		{"modalrunner_orphans_removed_total", []string{"kind", "sandbox"}, 2},
 		{"modalrunner_orphans", nil, 0},
-		{"modalrunner_image_build_duration_seconds", []string{"result", "succeeded"}, 1},
+		{"modalrunner_image_build_duration_seconds", []string{"result", "succeeded"}, 3},
 		{"modalrunner_webhook_deliveries_total", []string{"event", "workflow_job", "result", "unauthorized"}, 2},
 	} {
 		o.Expect(value(want.name, want.labels...)).To(Equal(want.value), "%s%v", want.name, want.labels)

@@ -130,9 +130,20 @@ func (o *observed) goWrong(round int) {
 		o.github.AddForkJob(repository, "mallory/widgets", "fork", []string{"picky"})
 		o.Eventually(func() float64 { return o.now("modalrunner_pool_unserved_jobs", "reason", v1alpha1.ReasonFork) }).Should(BeNumerically("==", 1))
 	}
+	o.buildImages(round)
 	o.breakOutside(round)
 	o.leaveOrphans(round)
 	o.awaitAll([]int64{hung}, "success")
+}
+
+// buildImages of which one can be built.
+func (o *observed) buildImages(round int) {
+	o.awaitReady(o.labelled(fmt.Sprint("built-", round), 1, func(s *v1alpha1.RunnerPoolSpec) {
+		s.Image.DockerfileCommands = []v1alpha1.DockerfileCommand{v1alpha1.DockerfileCommand(fmt.Sprint("ENV ROUND=", round))}
+	}))
+	o.Eventually(o.reason(o.labelled(fmt.Sprint("unbuilt-", round), 1, func(s *v1alpha1.RunnerPoolSpec) {
+		s.Image.Base = fmt.Sprint("example.com/no/such:", round)
+	}))).Should(Equal(v1alpha1.ReasonBuildFailed))
 }
 
 // breakOutside has calls fail on both sides, and deliveries lost and refused.
