@@ -62,6 +62,10 @@ mutants: assets openapi ## Take out the mechanism behind each invariant and see 
 modal-js: ## Run the suite against the simulator of Modal with Modal's own JavaScript SDK (needs node 20 and npm).
 	go test -race -count=1 ./test/modaljs
 
+.PHONY: pictures
+pictures: ## Make the docs' pictures of the status page anew, in a real Chromium.
+	go test ./test/ui -count=1 -update
+
 .PHONY: build
 build: ## Build the manager into bin/.
 	CGO_ENABLED=0 go build -trimpath -o bin/manager ./cmd/manager

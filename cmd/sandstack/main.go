@@ -45,7 +45,7 @@ func main() {
 
 // staying tells what can be done with a stack that stays up.
 const staying = `
-Still up. In another terminal:
+Still up. The status page is at %[4]s. In another terminal:
 
   export KUBECONFIG=%[1]s
   %[2]s get rp,mr,wfj
@@ -80,6 +80,7 @@ func run(ctx context.Context, o options) (err error) {
 			err = stopErr
 		}
 	}()
+	say("the status page is at " + w.Manager.StatusPage())
 	if err := (&demo{World: w, options: o, say: say}).run(ctx); err != nil {
 		logs := filepath.Join(os.TempDir(), "sandstack-manager.log")
 		if writeErr := os.WriteFile(logs, []byte(w.Manager.Log()), 0o600); writeErr == nil {
@@ -88,7 +89,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	if o.stay {
-		fmt.Printf(staying, w.Kubeconfig, w.Kubectl, w.Modal.URL())
+		fmt.Printf(staying, w.Kubeconfig, w.Kubectl, w.Modal.URL(), w.Manager.StatusPage())
 		<-ctx.Done()
 	}
 	return nil

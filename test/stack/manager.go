@@ -61,6 +61,7 @@ type Manager struct {
 	webhook string
 	probe   string
 	metrics string
+	page    string
 	log     Buffer
 	process *exec.Cmd
 	ended   chan struct{}
@@ -73,7 +74,7 @@ func NewManager(options ManagerOptions) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{options: options, folder: folder}
-	for _, address := range []*string{&m.webhook, &m.probe, &m.metrics} {
+	for _, address := range []*string{&m.webhook, &m.probe, &m.metrics, &m.page} {
 		if *address, err = FreeAddress(); err != nil {
 			return nil, err
 		}
@@ -94,6 +95,7 @@ func (m *Manager) Restart(ctx context.Context) error {
 		"--health-probe-bind-address=" + m.probe,
 		"--metrics-bind-address=" + m.metrics,
 		"--metrics-secure=false",
+		"--ui-bind-address=" + m.page,
 		"--webhook-secret-dir=" + m.folder,
 		"--zap-log-level=debug",
 		"--drain=100ms",
@@ -162,6 +164,9 @@ func (m *Manager) Ended() bool {
 		return false
 	}
 }
+
+// StatusPage is the address of the manager's status page.
+func (m *Manager) StatusPage() string { return "http://" + m.page + "/ui" }
 
 // Log is all that the manager has written, over all its restarts.
 func (m *Manager) Log() string { return m.log.String() }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -77,6 +79,22 @@ func TestThePicturesOfTheDocsShowThePage(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The server tells times for the first paint, and the page's own clock from then on: in the same words.
+func TestThePageTellsTimesAsTheServerDoes(t *testing.T) {
+	g := NewWithT(t)
+	page := browser.Start(t).Open(t, browser.Desktop, "light", serve(t, samples.NewFleet()), stopClock)
+	g.Eventually(func() string { return page.Text("#link-text") }, "30s").Should(Equal("Live"))
+	const all = `[...%s.querySelectorAll("time[data-tell]")].map(t => t.textContent).concat([...%[1]s.querySelectorAll("rect[data-from]")].map(r => r.getAttribute("x") + " " + r.getAttribute("width")))`
+	served := browser.Eval[[]string](page, `fetch("/ui").then(r => r.text()).then(text => { const d = new DOMParser().parseFromString(text, "text/html"); return `+fmt.Sprintf(all, "d")+` })`)
+	shown := browser.Eval[[]string](page, fmt.Sprintf(all, "document"))
+	g.Expect(shown).To(Equal(served))
+	g.Expect(len(shown)).To(BeNumerically(">", 50))
+	// An hour and a bit later, though nothing has changed, the page tells so.
+	later := samples.Now.Add(65 * time.Minute).UnixMilli()
+	page.Do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("Date.now = () => %d", later)))
+	g.Eventually(func() string { return page.Text(".failures time") }, "30s").Should(Equal("1h 6m ago"))
 }
 
 func TestEverybodyCanUseThePage(t *testing.T) {
