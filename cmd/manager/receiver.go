@@ -33,10 +33,6 @@ func (o *options) receive(ctx context.Context, config *rest.Config, scheme *runt
 	if err := ingress.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	// The indexes have Runners and WorkflowJobs in the cache. Without this, the first delivery would wait for the pools.
-	if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.RunnerPool{}, cache.BlockUntilSynced(false)); err != nil {
-		return fmt.Errorf("caching RunnerPools: %w", err)
-	}
 	recorder := &ingress.Recorder{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
 	secrets := credentials.NewStore(mgr.GetAPIReader(), clock.RealClock{}, o.secretTTL)
 	if err := o.serve(ctx, mgr, recorder, secrets); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -108,6 +109,11 @@ func (o *options) measure(mgr ctrl.Manager, held *shard.Shard, outside *observe.
 func (o *options) serve(ctx context.Context, mgr ctrl.Manager, recorder *ingress.Recorder, secrets *credentials.Store) error {
 	ready := healthz.Ping
 	if o.webhookAddress != "0" {
+		// The indexes have Runners and WorkflowJobs in the cache of every replica. Without this, a replica that does not lead
+		// would read the pools at its first delivery only, and be ready without knowing whether it can.
+		if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.RunnerPool{}, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("caching RunnerPools: %w", err)
+		}
 		webhook := &ingress.Webhook{
 			Address: o.webhookAddress, SecretDir: o.webhookSecrets, Secrets: secrets, Recorder: recorder, Log: ctrl.Log.WithName("webhook"),
 			Clock: clock.RealClock{}, Fresh: min(freshDelivery, o.jobTTL),

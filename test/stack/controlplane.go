@@ -35,14 +35,16 @@ type ControlPlane struct {
 	Client client.Client
 	// Kubeconfig is the path of a file for an administrator.
 	Kubeconfig string
-	// ManagerKubeconfig is the path of a file for a user that has the manager's rights and no more.
+	// ManagerKubeconfig is the path of a file for a user that has the manager's rights and no more; there is none for installing.
 	ManagerKubeconfig string
 	// Kubectl is the path of a kubectl of the API server's version.
 	Kubectl string
 
-	environment *envtest.Environment
-	controllers *exec.Cmd
-	folder      string
+	environment     *envtest.Environment
+	bare            bool
+	controllerNames []string
+	controllers     *exec.Cmd
+	folder          string
 }
 
 // Root of the repository.
@@ -67,23 +69,38 @@ func Assets(ctx context.Context, root string) (string, error) {
 }
 
 // Option of a control plane.
-type Option func(folder string, environment *envtest.Environment) error
+type Option func(c *ControlPlane) error
 
-// Audited has the API server write down every request of the manager into a file, one JSON object a line.
+// Audited has the API server write down every request of the manager, and of all ServiceAccounts, into a file, one JSON object
+// a line.
 func Audited(path string) Option {
-	return func(folder string, environment *envtest.Environment) error {
-		policy := filepath.Join(folder, "audit.yaml")
+	return func(c *ControlPlane) error {
+		policy := filepath.Join(c.folder, "audit.yaml")
 		text := "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n" +
-			"rules: [{level: Metadata, users: [" + managerUser + "]}, {level: None}]\n"
+			"rules: [{level: Metadata, users: [" + managerUser + "]}, {level: Metadata, userGroups: [\"system:serviceaccounts\"]}, {level: None}]\n"
 		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
 			return err
 		}
-		environment.ControlPlane.GetAPIServer().Configure().Set("audit-policy-file", policy).Set("audit-log-path", path)
+		c.environment.ControlPlane.GetAPIServer().Configure().Set("audit-policy-file", policy).Set("audit-log-path", path)
 		return nil
 	}
 }
 
-// StartControlPlane and install the CRDs of the repository at root.
+// ForInstalling is for a cluster that the product is installed into: it has no CRDs and no user for a manager, and everything
+// that makes Pods of Deployments and tells Services their endpoints. What it needs in addition is a Node (test/node). Owner
+// references are checked as OpenShift checks them.
+func ForInstalling(c *ControlPlane) error {
+	c.bare = true
+	c.controllerNames = append(c.controllerNames, "deployment-controller", "replicaset-controller", "endpointslice-controller",
+		"disruption-controller", "root-ca-certificate-publisher-controller")
+	c.environment.CRDDirectoryPaths = nil
+	// envtest leaves the ServiceAccount plugin out: with it, Pods get the token of their account.
+	c.environment.ControlPlane.GetAPIServer().Configure().
+		Disable("disable-admission-plugins").Set("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
+	return nil
+}
+
+// StartControlPlane and, unless it is for installing, install the CRDs of the repository at root.
 func StartControlPlane(ctx context.Context, root string, options ...Option) (*ControlPlane, error) {
 	// envtest's own log lines tell nothing that its errors do not.
 	log.SetLogger(logr.Discard())
@@ -102,8 +119,9 @@ func StartControlPlane(ctx context.Context, root string, options ...Option) (*Co
 		}
 	}
 	c := &ControlPlane{
-		folder:  folder,
-		Kubectl: filepath.Join(assets, "kubectl"),
+		folder:          folder,
+		Kubectl:         filepath.Join(assets, "kubectl"),
+		controllerNames: []string{"garbage-collector-controller", "namespace-controller", "serviceaccount-controller"},
 		environment: &envtest.Environment{
 			BinaryAssetsDirectory:    assets,
 			CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd", "bases")},
@@ -113,7 +131,7 @@ func StartControlPlane(ctx context.Context, root string, options ...Option) (*Co
 		},
 	}
 	for _, option := range options {
-		if err := option(folder, c.environment); err != nil {
+		if err := option(c); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(folder))
 		}
 	}
@@ -132,14 +150,16 @@ func (c *ControlPlane) finish(ctx context.Context, root, assets string, scheme *
 	if c.Kubeconfig, err = c.addUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}); err != nil {
 		return err
 	}
-	if c.ManagerKubeconfig, err = c.addUser(envtest.User{Name: managerUser}); err != nil {
-		return err
-	}
 	if c.Client, err = client.New(c.Config, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	if err := c.grant(ctx, root); err != nil {
-		return fmt.Errorf("granting the manager its rights: %w", err)
+	if !c.bare {
+		if c.ManagerKubeconfig, err = c.addUser(envtest.User{Name: managerUser}); err != nil {
+			return err
+		}
+		if err := c.grant(ctx, root); err != nil {
+			return fmt.Errorf("granting the manager its rights: %w", err)
+		}
 	}
 	return c.startControllers(assets)
 }
@@ -191,6 +211,10 @@ func (c *ControlPlane) grant(ctx context.Context, root string) error {
 
 func (c *ControlPlane) startControllers(assets string) error {
 	certificates := c.environment.ControlPlane.APIServer.CertDir
+	authority := filepath.Join(c.folder, "ca.crt")
+	if err := os.WriteFile(authority, c.Config.CAData, 0o600); err != nil {
+		return err
+	}
 	log, err := os.Create(filepath.Join(c.folder, "kube-controller-manager.log"))
 	if err != nil {
 		return err
@@ -201,7 +225,8 @@ func (c *ControlPlane) startControllers(assets string) error {
 		"--bind-address=127.0.0.1",
 		"--secure-port=0",
 		"--service-account-private-key-file="+filepath.Join(certificates, "sa-signer.key"),
-		"--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller",
+		"--root-ca-file="+authority,
+		"--controllers="+strings.Join(c.controllerNames, ","),
 	)
 	c.controllers.Stdout, c.controllers.Stderr = log, log
 	if err := c.controllers.Start(); err != nil {
