@@ -23,7 +23,7 @@ func (o *options) show(ctx context.Context, mgr ctrl.Manager) error {
 		return fmt.Errorf("setting up the status page: %w", err)
 	}
 	page := ui.New(ui.Options{
-		Address: o.uiAddress, Reader: mgr.GetClient(), Clock: clock.RealClock{}, Elected: mgr.Elected(), Log: ctrl.Log.WithName("ui"),
+		Address: o.uiAddress, Reader: mgr.GetCache(), Clock: clock.RealClock{}, Elected: mgr.Elected(), Log: ctrl.Log.WithName("ui"),
 		Replica: replica, Shard: o.shard, Version: version.Get().Version,
 	})
 	return page.SetupWithManager(ctx, mgr)
