@@ -37,6 +37,9 @@ for wrong in 's/^  replicas:/  replica:/' 's/containerPort: 8081/containerPort: 
 	sed "$wrong" "$out/default.yaml" >"$out/wrong.yaml"
 	if valid "$out/wrong.yaml" >/dev/null; then fail "what $wrong makes of the objects is taken for valid"; fi
 done
+if grep -q 'alert: ModalRunnerPoolAtLimit' "$out/everything.yaml" || ! grep -q 'alert: ModalRunnerPoolNotReady' "$out/everything.yaml"; then
+	fail "an alert that is disabled is there, or one that is not is missing"
+fi
 if grep -q 'kind: ClusterRole$' "$out/namespaced.yaml"; then
 	fail "a namespaced installation has a ClusterRole"
 fi
@@ -70,6 +73,9 @@ refused "set one" --set caBundle.secretName=a,caBundle.configMapName=b
 refused "two shards have the name a" --set 'shards[0].name=a,shards[0].poolSelector=x,shards[1].name=a,shards[1].poolSelector=y'
 refused "two RunnerPools have the name a" --set 'runnerPools[0].name=a,runnerPools[0].spec.x=y,runnerPools[1].name=a,runnerPools[1].spec.x=y'
 refused "nobody would serve it" --set 'watchNamespaces={ci},runnerPools[0].name=a,runnerPools[0].namespace=b,runnerPools[0].spec.x=y'
+refused "metrics.serviceMonitor.enabled needs metrics.enabled" --set metrics.enabled=false,metrics.serviceMonitor.enabled=true
+refused "which is no alert" --set 'metrics.rules.enabled=true,metrics.rules.disabled={ModalRunnerNoSuch}'
+refused "additional properties 'intervall' not allowed" --set metrics.serviceMonitor.intervall=1m
 refused "set the other one" --set replicas=2,podDisruptionBudget.minAvailable=1
 
 say "the chart and kustomize against each other"
@@ -85,6 +91,7 @@ same "" replicas=1
 same ha replicas=2
 same network-policy networkPolicy.enabled=true
 same separate-webhook webhook.separate.enabled=true
+same prometheus metrics.serviceMonitor.enabled=true,metrics.rules.enabled=true,metrics.dashboards.enabled=true
 same webhook-ingress webhook.ingress.enabled=true,webhook.ingress.host=runners.example.com
 same webhook-gateway 'webhook.httpRoute.enabled=true,webhook.httpRoute.parentRefs[0].name=public,webhook.httpRoute.parentRefs[0].namespace=gateways,webhook.httpRoute.hostnames={runners.example.com}'
 say "well"
