@@ -279,6 +279,42 @@ func TestWhatIsKeptOfEarlierAnswersIsBounded(t *testing.T) {
 	}
 }
 
+// A thousand pools ask three questions each in turn: the answers must not push each other out before they are asked again.
+func TestTheAnswersOfAThousandPoolsStayFree(t *testing.T) {
+	c := newConditional(roundTripper(func(req *http.Request) (*http.Response, error) {
+		answer := &http.Response{
+			StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("[]")),
+			Header: http.Header{"Etag": {"1"}, "Link": {`<http://x/next>; rel="next"`}, "X-Ratelimit-Remaining": {"10"}},
+		}
+		if req.Header.Get("If-None-Match") == "1" {
+			answer.StatusCode, answer.Body, answer.Header = http.StatusNotModified, http.NoBody, http.Header{"Etag": {"1"}, "X-Ratelimit-Remaining": {"9"}}
+		}
+		return answer, nil
+	}))
+	ask := func(i int) http.Header {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://x/%d", i), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.Header
+	}
+	const questions = 3000
+	for i := range questions {
+		ask(i)
+	}
+	for i := range questions {
+		again := ask(i)
+		if again.Get(fromCacheHeader) == "" || again.Get("Link") == "" || again.Get("X-Ratelimit-Remaining") != "9" {
+			t.Fatalf("question %d was answered with %v", i, again)
+		}
+	}
+}
+
 // Answers to the same question that arrive together are counted once.
 func TestAnswersThatArriveTogetherLeaveNothingBehind(t *testing.T) {
 	c := newConditional(nil)

@@ -12,8 +12,9 @@ import (
 
 const (
 	// conditionalEntries bounds what is kept of earlier answers, per credential, conditionalBytes each of them and
-	// conditionalTotal all together.
-	conditionalEntries = 2048
+	// conditionalTotal all together. A pool of a repository needs three of them: with fewer than all pools need, all that is asked
+	// in turn would push each other out, and no answer would be free.
+	conditionalEntries = 16 << 10
 	conditionalBytes   = 1 << 20
 	conditionalTotal   = 16 << 20
 
@@ -69,12 +70,17 @@ func (c *conditional) RoundTrip(req *http.Request) (*http.Response, error) {
 	return c.remember(key, resp)
 }
 
+// keptHeaders of an answer are those that a 304 may leave out: the rest is told again.
+var keptHeaders = []string{"Content-Type", "Link"}
+
 // answer is the earlier one with the rate limit of the new one.
 func (s *seenAnswer) answer(notModified *http.Response) *http.Response {
 	_ = notModified.Body.Close()
-	header := s.header.Clone()
-	for name, values := range notModified.Header {
-		header[name] = values
+	header := notModified.Header.Clone()
+	for _, name := range keptHeaders {
+		if value := s.header.Get(name); value != "" && header.Get(name) == "" {
+			header.Set(name, value)
+		}
 	}
 	header.Set(fromCacheHeader, "1")
 	header.Set("Content-Length", strconv.Itoa(len(s.body)))
@@ -101,7 +107,13 @@ func (c *conditional) remember(key string, resp *http.Response) (*http.Response,
 		return resp, nil
 	}
 	_ = resp.Body.Close()
-	c.keep(key, &seenAnswer{etag: etag, header: resp.Header.Clone(), body: body})
+	kept := http.Header{}
+	for _, name := range keptHeaders {
+		if value := resp.Header.Get(name); value != "" {
+			kept.Set(name, value)
+		}
+	}
+	c.keep(key, &seenAnswer{etag: etag, header: kept, body: body})
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
