@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -46,6 +47,10 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string, held 
 	if err != nil {
 		return err
 	}
+	live, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return fmt.Errorf("making the client without a cache: %w", err)
+	}
 	if err := ingress.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -68,7 +73,7 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string, held 
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Installation: mark,
 		Interval: o.sweepInterval, Grace: o.orphanGrace, Shard: held,
 	}
-	jobs := &workflowjob.Reconciler{Client: mgr.GetClient(), Clock: now, Events: events, GitHub: gh, Recorder: recorder, TTL: o.jobTTL, Shard: held}
+	jobs := &workflowjob.Reconciler{Client: mgr.GetClient(), Live: live, Clock: now, Events: events, GitHub: gh, Recorder: recorder, TTL: o.jobTTL, Shard: held}
 	healer := &ingress.Healer{Client: mgr.GetClient(), GitHub: gh, Clock: now, WebhookURL: o.webhookURL, Interval: o.healInterval, Shard: held}
 	if err := errors.Join(
 		pools.SetupWithManager(mgr, o.poolWorkers),

@@ -25,7 +25,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
-// +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch;update;patch;delete
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch;update;patch;delete;deletecollection
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
@@ -33,6 +33,8 @@ import (
 // Reconciler of WorkflowJobs.
 type Reconciler struct {
 	client.Client
+	// Live writes to the API server: a client that reads its own writes cannot remove several objects with one request.
+	Live     client.Writer
 	Clock    clock.PassiveClock
 	Events   events.EventRecorder
 	GitHub   *github.Clients
@@ -46,6 +48,7 @@ type Reconciler struct {
 	turns turns
 	// notBefore is when GitHub may be asked about a job again.
 	notBefore sync.Map
+	removals  removals
 }
 
 // laneShare of the workers is the most that ask GitHub with the same credentials at once (I7).
@@ -103,16 +106,4 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, nil
 	}
 	return r.decide(ctx, &pool, &job)
-}
-
-// expire a job that is over.
-func (r *Reconciler) expire(ctx context.Context, job *v1alpha1.WorkflowJob) (ctrl.Result, error) {
-	over := job.CreationTimestamp.Time
-	if job.Status.CompletedAt != nil {
-		over = job.Status.CompletedAt.Time
-	}
-	if left := over.Add(r.TTL).Sub(r.Clock.Now()); left > 0 {
-		return ctrl.Result{RequeueAfter: left}, nil
-	}
-	return ctrl.Result{}, client.IgnoreNotFound(r.Delete(ctx, job, client.Preconditions{UID: &job.UID, ResourceVersion: &job.ResourceVersion}))
 }

@@ -53,7 +53,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.cluster = w.Cluster().WithObjects(w.job, w.pool).Build()
 	w.reconciler = &Reconciler{
-		Client: w.cluster, Clock: w.Clock, GitHub: w.Outside(w.cluster).GitHub,
+		Client: w.cluster, Live: w.cluster, Clock: w.Clock, GitHub: w.Outside(w.cluster).GitHub,
 		Recorder: &ingress.Recorder{Client: w.cluster, Live: w.cluster}, TTL: time.Hour,
 		Events: events.NewFakeRecorder(100), lanes: lanes.New(1),
 	}

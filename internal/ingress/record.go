@@ -135,7 +135,7 @@ func refusal(pool *v1alpha1.RunnerPool, job *v1alpha1.WorkflowJob) *v1alpha1.Job
 
 // jobFor is the object of a job that was seen for the first time.
 func jobFor(pool *v1alpha1.RunnerPool, name string, seen github.Job) *v1alpha1.WorkflowJob {
-	return &v1alpha1.WorkflowJob{
+	job := &v1alpha1.WorkflowJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: pool.Namespace, Name: name, Labels: map[string]string{v1alpha1.PoolLabel: pool.Name}},
 		Spec: v1alpha1.WorkflowJobSpec{
 			PoolName: pool.Name, ID: seen.ID, RunID: seen.RunID, RunAttempt: seen.RunAttempt, Repository: seen.Repository,
@@ -143,6 +143,8 @@ func jobFor(pool *v1alpha1.RunnerPool, name string, seen github.Job) *v1alpha1.W
 		},
 		Status: advance(v1alpha1.WorkflowJobStatus{}, seen),
 	}
+	job.LabelCompleted()
+	return job
 }
 
 func (r *Recorder) create(ctx context.Context, pool *v1alpha1.RunnerPool, job *v1alpha1.WorkflowJob, seen github.Job) (Outcome, error) {
@@ -181,6 +183,7 @@ func (r *Recorder) update(ctx context.Context, job *v1alpha1.WorkflowJob, seen g
 		fresh = false
 		before := job.Status
 		job.Status = advance(before, seen)
+		job.LabelCompleted()
 		r.addSandbox(ctx, job)
 		if equality.Semantic.DeepEqual(before, job.Status) {
 			return nil
