@@ -37,6 +37,12 @@ for wrong in 's/^  replicas:/  replica:/' 's/containerPort: 8081/containerPort: 
 	sed "$wrong" "$out/default.yaml" >"$out/wrong.yaml"
 	if valid "$out/wrong.yaml" >/dev/null; then fail "what $wrong makes of the objects is taken for valid"; fi
 done
+for argument in otlp-endpoint=otel-collector.monitoring:4317 otlp-insecure=true trace-sample-ratio=0.25; do
+	grep -q -- "- --$argument\$" "$out/everything.yaml" || fail "the manager is not given --$argument"
+done
+if grep -q 'otlp' "$out/default.yaml"; then
+	fail "traces are on by default"
+fi
 if grep -q 'alert: ModalRunnerPoolAtLimit' "$out/everything.yaml" || ! grep -q 'alert: ModalRunnerPoolNotReady' "$out/everything.yaml"; then
 	fail "an alert that is disabled is there, or one that is not is missing"
 fi
@@ -73,6 +79,7 @@ refused "set one" --set caBundle.secretName=a,caBundle.configMapName=b
 refused "two shards have the name a" --set 'shards[0].name=a,shards[0].poolSelector=x,shards[1].name=a,shards[1].poolSelector=y'
 refused "two RunnerPools have the name a" --set 'runnerPools[0].name=a,runnerPools[0].spec.x=y,runnerPools[1].name=a,runnerPools[1].spec.x=y'
 refused "nobody would serve it" --set 'watchNamespaces={ci},runnerPools[0].name=a,runnerPools[0].namespace=b,runnerPools[0].spec.x=y'
+refused "at '/tracing/sampleRatio': maximum" --set tracing.sampleRatio=2
 refused "metrics.serviceMonitor.enabled needs metrics.enabled" --set metrics.enabled=false,metrics.serviceMonitor.enabled=true
 refused "which is no alert" --set 'metrics.rules.enabled=true,metrics.rules.disabled={ModalRunnerNoSuch}'
 refused "additional properties 'intervall' not allowed" --set metrics.serviceMonitor.intervall=1m

@@ -35,6 +35,10 @@ const (
 	// PoolLabel carries the name of the RunnerPool on every Runner and WorkflowJob.
 	PoolLabel = "modalrunner.dev/pool"
 
+	// MadeFor is an annotation of a Runner: the name of the WorkflowJob for which it was made. It may run another, since GitHub
+	// chooses; it is there for those who follow a job's trace.
+	MadeFor = "modalrunner.dev/made-for"
+
 	// RunnerFinalizer keeps a Runner until its sandbox is dead and its registration is gone.
 	RunnerFinalizer = "modalrunner.dev/sandbox"
 

@@ -70,6 +70,11 @@ func run(ctx context.Context, o options) error {
 	if namespace == "" {
 		return errors.New("the environment variable POD_NAMESPACE must name the namespace that the manager runs in")
 	}
+	end, err := o.observe(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	defer end()
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w", err)

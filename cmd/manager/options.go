@@ -12,6 +12,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/ingress"
 	"github.com/modalrunner/modal-runner-controller/internal/shard"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 	"github.com/modalrunner/modal-runner-controller/internal/ui"
 )
 
@@ -50,6 +51,7 @@ type options struct {
 	pricesFile     string
 	runnerWorkers  int
 	poolWorkers    int
+	traces         tracing.Options
 	log            zap.Options
 	version        bool
 }
@@ -77,6 +79,9 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.DurationVar(&o.healInterval, "webhook-heal-interval", 5*time.Minute, "How often failed webhook deliveries are looked for and asked for again.")
 	flags.IntVar(&o.githubPoints, "github-points-per-minute", github.DefaultPointsPerMinute, "How many points of GitHub's secondary rate limit each credential may spend in a minute, 5 or more; 0 is no limit.")
 	flags.DurationVar(&o.drain, "drain", 5*time.Second, "How long the manager goes on after it is told to stop, while /readyz says so, until webhooks are sent to it no more.")
+	flags.StringVar(&o.traces.Endpoint, "otlp-endpoint", "", "Where traces of jobs are sent to by OTLP over gRPC, as host:port or a URL; none are made when not given. Headers and certificates are taken from the OTEL_EXPORTER_OTLP_* environment.")
+	flags.BoolVar(&o.traces.Insecure, "otlp-insecure", false, "Send traces without TLS.")
+	flags.Float64Var(&o.traces.Ratio, "trace-sample-ratio", 1, "Of how many of the jobs there are traces, from 0 to 1.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one replica of several act at a time. Every replica receives webhooks.")
 	flags.StringVar(&o.shard, "shard", "", "Name of the shard that this manager and its replicas are, where several serve the pools of a cluster between them; its lease is "+shard.DefaultLease+"-NAME. All shards run in one namespace. Needs --leader-elect.")
 	flags.StringVar(&o.poolSelector, "pool-selector", "", "Label selector of the RunnerPools that the shard serves, for example team=a or !team; all when not given.")
@@ -110,5 +115,5 @@ func (o *options) validate() error {
 	if _, err := shard.New(o.shard, o.poolSelector); err != nil {
 		return err
 	}
-	return errors.Join(o.validateReceiver(), o.validateRelease(), o.validateElection())
+	return errors.Join(o.validateReceiver(), o.validateTraces(), o.validateRelease(), o.validateElection())
 }

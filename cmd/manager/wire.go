@@ -27,7 +27,6 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox/modal"
 	"github.com/modalrunner/modal-runner-controller/internal/shard"
-	"github.com/modalrunner/modal-runner-controller/internal/version"
 )
 
 // freshDelivery is the age up to which a job's delivery is taken at its word.
@@ -99,8 +98,6 @@ func (o *options) measure(mgr ctrl.Manager, held *shard.Shard, outside *observe.
 		},
 		Lists: map[string]func() map[string]time.Time{"registrations": outside.Registrations.Listed, "sandboxes": outside.SandboxLists.Listed},
 	}
-	build := version.Get()
-	metrics.SetBuild(build.Version, build.Commit)
 	metrics.SetLeader(o.shard, false)
 	return errors.Join(objects.Register(), mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		metrics.SetLeader(o.shard, true)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
 // A Runner tries again by itself up to v1alpha1.MaxAttempts times, with waits that grow. Beyond that it is replaced by a
@@ -86,6 +87,7 @@ func (l *life) replace(ctx context.Context, reason, message string) error {
 func (l *life) fail(reason, message, words string, wait time.Duration) {
 	s := l.status()
 	l.Ledger.Ended(l.runner, l.now)
+	tracing.AttemptFailed(l.runner, l.now, reason)
 	retryAt := metav1.NewTime(l.now.Add(wait))
 	failed := &v1alpha1.AttemptFailure{
 		Attempt: l.runner.CurrentAttempt(), Name: s.Name, Reason: reason, Message: clip(message), Log: words,

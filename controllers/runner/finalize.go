@@ -14,6 +14,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
 const (
@@ -137,6 +138,7 @@ func (l *life) remove(ctx context.Context) error {
 			return fmt.Errorf("deleting the Runner: %w", err)
 		}
 	}
+	tracing.RunnerRemoved(l.runner, l.job, l.now)
 	log.FromContext(ctx).Info("removed", "sandbox", l.status().SandboxID, "runner", l.status().Name)
 	l.forget(l.key())
 	l.over = true
@@ -146,6 +148,7 @@ func (l *life) remove(ctx context.Context) error {
 // tearDown ends what the current attempt has outside and says what is left of it. The registration goes first: GitHub
 // refuses to remove a runner that has a job, and so decides for both sides whether it may be ended (I4).
 func (l *life) tearDown(ctx context.Context) (left, error) {
+	ctx = tracing.Attempt(ctx, l.runner, tracing.Cleanup)
 	gh, err := l.github(ctx)
 	if err != nil {
 		return nothingLeft, err

@@ -8,6 +8,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
 const (
@@ -39,7 +40,7 @@ func (l *life) finish(ctx context.Context) error {
 	if !completed && l.exit == nil && !l.missing() {
 		return nil
 	}
-	if err := l.askForExit(ctx); err != nil {
+	if err := l.askForExit(tracing.Attempt(ctx, l.runner, tracing.Cleanup)); err != nil {
 		return err
 	}
 	switch {

@@ -14,6 +14,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
 // Tags of a sandbox.
@@ -81,6 +82,7 @@ func (l *life) adoptBusy(ctx context.Context) error {
 	if l.job.Status.State == v1alpha1.JobCompleted || l.job.Status.RunnerName != l.runner.OutsideName() {
 		return nil
 	}
+	ctx = tracing.Attempt(ctx, l.runner, tracing.Launch)
 	gh, err := l.github(ctx)
 	if err != nil {
 		return err
@@ -120,6 +122,7 @@ func (l *life) poolReady() bool {
 
 // start the attempt.
 func (l *life) start(ctx context.Context) error {
+	ctx = tracing.Attempt(ctx, l.runner, tracing.Launch)
 	gh, err := l.github(ctx)
 	if err != nil {
 		return err

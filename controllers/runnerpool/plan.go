@@ -37,6 +37,8 @@ type waiting struct {
 	// name count for it: GitHub may give the job to others, but the pool does not make it wait for that.
 	measured string
 	since    time.Time
+	// job is the name of its WorkflowJob.
+	job string
 }
 
 // use that planning can make of a Runner.
@@ -87,6 +89,8 @@ type decision struct {
 
 // creation of a Runner.
 type creation struct {
+	// job that it is made for, by the name of its WorkflowJob; empty for a warm runner.
+	job      string
 	slot     int
 	measured string
 }
@@ -196,20 +200,20 @@ func (s situation) short(missing []waiting, room int) int {
 // size fail to start, one of those at most.
 func (s situation) create(missing []waiting, warm, room int) []creation {
 	plain := s.probes()
-	var measures []string
+	var chosen []waiting
 	for _, job := range slices.Concat(missing, make([]waiting, warm)) {
 		switch {
-		case len(measures) == room:
+		case len(chosen) == room:
 		case job.measured != "":
-			measures = append(measures, job.measured)
+			chosen = append(chosen, job)
 		case plain > 0:
-			measures = append(measures, "")
+			chosen = append(chosen, job)
 			plain--
 		}
 	}
 	var all []creation
-	for i, slot := range s.freeSlots(len(measures)) {
-		all = append(all, creation{slot: slot, measured: measures[i]})
+	for i, slot := range s.freeSlots(len(chosen)) {
+		all = append(all, creation{slot: slot, measured: chosen[i].measured, job: chosen[i].job})
 	}
 	return all
 }

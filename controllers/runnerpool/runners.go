@@ -22,6 +22,7 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
 const (
@@ -77,7 +78,7 @@ func (r *Reconciler) situationOf(ctx context.Context, pool *v1alpha1.RunnerPool,
 		job := &jobs.Items[i]
 		if pool.Wants(job) {
 			measured := pool.Spec.Measured(job.Spec.Labels)
-			s.waiting = append(s.waiting, waiting{measured: measured, since: queuedAt(job)})
+			s.waiting = append(s.waiting, waiting{measured: measured, since: queuedAt(job), job: job.Name})
 			s.labels[measured] = job.Spec.Labels
 		}
 		if job.Status.RunnerName != "" {
@@ -171,7 +172,7 @@ func (r *Reconciler) act(ctx context.Context, pool *v1alpha1.RunnerPool, runners
 	}
 	failures := make([]error, len(d.create))
 	workqueue.ParallelizeUntil(ctx, parallelWrites, len(d.create), func(i int) {
-		failures[i] = r.create(ctx, pool, d.create[i].slot, s.labels[d.create[i].measured])
+		failures[i] = r.create(ctx, pool, d.create[i], s.labels[d.create[i].measured])
 	})
 	for i := range runners {
 		runner := &runners[i]
@@ -197,17 +198,17 @@ func (r *Reconciler) tellDeaf(runner *v1alpha1.Runner, s situation) {
 
 // create the Runner of a slot, for a job with these labels. That it exists already means that another planner, or this one before its cache caught up,
 // has done so: the name is the lock (I1).
-func (r *Reconciler) create(ctx context.Context, pool *v1alpha1.RunnerPool, slot int, job []string) error {
+func (r *Reconciler) create(ctx context.Context, pool *v1alpha1.RunnerPool, c creation, job []string) error {
 	template, wishes := *pool.Spec.RunnerTemplate.DeepCopy(), pool.Spec.WishesOf(job)
 	measured, err := pool.Spec.Measure(wishes)
 	if err != nil {
-		return fmt.Errorf("measuring Runner %s-%d: %w", pool.Name, slot, err)
+		return fmt.Errorf("measuring Runner %s-%d: %w", pool.Name, c.slot, err)
 	}
 	template.Sandbox = measured
 	runner := &v1alpha1.Runner{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:  pool.Namespace,
-			Name:       fmt.Sprintf("%s-%d", pool.Name, slot),
+			Name:       fmt.Sprintf("%s-%d", pool.Name, c.slot),
 			Labels:     map[string]string{v1alpha1.PoolLabel: pool.Name},
 			Finalizers: []string{v1alpha1.RunnerFinalizer},
 		},
@@ -223,7 +224,12 @@ func (r *Reconciler) create(ctx context.Context, pool *v1alpha1.RunnerPool, slot
 	if err := ctrl.SetControllerReference(pool, runner, r.Scheme()); err != nil {
 		return fmt.Errorf("owning Runner %s: %w", runner.Name, err)
 	}
+	if c.job != "" {
+		runner.Annotations = map[string]string{v1alpha1.MadeFor: c.job}
+	}
+	ctx, end := tracing.Plan(ctx, c.job, runner.Name)
 	err = r.Create(ctx, runner)
+	end(tracing.StoreClass(err))
 	if apierrors.IsAlreadyExists(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
 const (
@@ -87,7 +88,7 @@ func (r *Reconciler) decide(ctx context.Context, pool *v1alpha1.RunnerPool, job 
 		return ctrl.Result{RequeueAfter: r.turns.take(lane, r.Clock.Now())}, nil
 	}
 	defer r.lanes.Leave(lane)
-	err := r.ask(ctx, pool, job)
+	err := r.ask(tracing.Job(ctx, job.Name), pool, job)
 	if err == nil {
 		// The answer is stored, and the job comes back here with it.
 		r.notBefore.Delete(client.ObjectKeyFromObject(job))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 	"github.com/modalrunner/modal-runner-controller/internal/version"
 )
 
@@ -65,13 +66,24 @@ func (c *Client) do(ctx context.Context, op operation, call func(context.Context
 		return throttled(op, until, nil)
 	}
 	begun := c.clock.Now()
+	ctx, end := tracing.Call(ctx, "GitHub", op.name)
 	resp, err := call(withOperation(ctx, op))
 	err = c.classify(op, resp, err)
+	code := outcome(resp, err)
+	end(class(err), code)
 	if err == nil {
 		c.gate.opened()
 	}
-	metrics.GitHubCall(op.name, outcome(resp, err), c.clock.Since(begun))
+	metrics.GitHubCall(op.name, code, c.clock.Since(begun))
 	return err
+}
+
+// class of an error in traces.
+func class(err error) string {
+	if err == nil {
+		return ""
+	}
+	return string(fault.ClassOf(err))
 }
 
 // outcome of a call in the metrics.

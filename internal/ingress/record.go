@@ -22,6 +22,7 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/fault"
 	"github.com/modalrunner/modal-runner-controller/internal/github"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch
@@ -152,7 +153,9 @@ func (r *Recorder) create(ctx context.Context, pool *v1alpha1.RunnerPool, job *v
 	if err := ctrl.SetControllerReference(pool, job, r.Scheme()); err != nil {
 		return "", fmt.Errorf("owning job %d: %w", seen.ID, err)
 	}
+	ctx, end := tracing.Record(ctx, job.Name, job.Status.State)
 	err := r.Create(ctx, job)
+	end(tracing.StoreClass(err))
 	if apierrors.IsAlreadyExists(err) {
 		// Somebody else was told at the same moment: the name is the lock (B01).
 		return r.update(ctx, job, seen)
@@ -188,7 +191,10 @@ func (r *Recorder) update(ctx context.Context, job *v1alpha1.WorkflowJob, seen g
 		if equality.Semantic.DeepEqual(before, job.Status) {
 			return nil
 		}
-		if err := r.Update(ctx, job); err != nil {
+		ctx, end := tracing.Record(ctx, job.Name, job.Status.State)
+		err := r.Update(ctx, job)
+		end(tracing.StoreClass(err))
+		if err != nil {
 			r.stored(err)
 			return err
 		}
@@ -225,6 +231,7 @@ func observe(job *v1alpha1.WorkflowJob, before v1alpha1.WorkflowJobStatus) {
 		return
 	}
 	metrics.JobCompleted(pool, after.Conclusion)
+	tracing.JobOver(job)
 	if after.StartedAt != nil && after.CompletedAt != nil && after.RunnerName != "" {
 		metrics.JobRan(pool, after.CompletedAt.Sub(after.StartedAt.Time))
 	}

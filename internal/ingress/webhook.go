@@ -12,11 +12,13 @@ import (
 
 	"github.com/go-logr/logr"
 	gh "github.com/google/go-github/v60/github"
+	"go.opentelemetry.io/otel/attribute"
 	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/clock"
 
 	"github.com/modalrunner/modal-runner-controller/internal/credentials"
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
 const (
@@ -123,6 +125,7 @@ func (w *Webhook) receive(out http.ResponseWriter, req *http.Request, event stri
 	if req.Method != http.MethodPost {
 		return answer{http.StatusMethodNotAllowed, "rejected", "POST webhook deliveries here"}
 	}
+	begun := w.Clock.Now()
 	by, a := w.admit(req)
 	if a.status != 0 {
 		return a
@@ -139,7 +142,7 @@ func (w *Webhook) receive(out http.ResponseWriter, req *http.Request, event stri
 	case "ping":
 		return answer{http.StatusOK, "pong", "pong"}
 	case "workflow_job":
-		return w.record(req.Context(), req, body, by.trust)
+		return w.record(req.Context(), req, begun, body, by.trust)
 	default:
 		return answer{http.StatusAccepted, "ignored", fmt.Sprintf("event %q is ignored", event)}
 	}
@@ -184,7 +187,7 @@ func (w *Webhook) makeRoom(ctx context.Context, n int) answer {
 	return answer{}
 }
 
-func (w *Webhook) record(ctx context.Context, req *http.Request, body []byte, trust Trust) answer {
+func (w *Webhook) record(ctx context.Context, req *http.Request, begun time.Time, body []byte, trust Trust) answer {
 	payload, err := payloadOf(req, body)
 	if err != nil {
 		return answer{http.StatusBadRequest, "rejected", err.Error()}
@@ -195,12 +198,17 @@ func (w *Webhook) record(ctx context.Context, req *http.Request, body []byte, tr
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	ctx, end := tracing.Webhook(ctx, objectName(event.origin.Server, event.job.ID), begun, gh.DeliveryID(req))
 	outcome, refusal, err := w.Recorder.Record(ctx, event.origin, event.job, trust)
 	if err != nil {
+		end(tracing.StoreClass(err))
 		w.Log.Info("could not store a delivery", "delivery", gh.DeliveryID(req), "job", event.job.ID, "error", err.Error())
 		return answer{http.StatusServiceUnavailable, "failed", "the job could not be stored: deliver again"}
 	}
 	w.Log.V(1).Info("received", "delivery", gh.DeliveryID(req), "job", event.job.ID, "state", event.job.State, "outcome", outcome)
+	if outcome != NoPool && outcome != Untrusted {
+		end("", attribute.String("modalrunner.job.state", string(event.job.State)), attribute.String("modalrunner.outcome", string(outcome)))
+	}
 	switch {
 	case outcome == NoPool:
 		return answer{http.StatusAccepted, "unmatched", fmt.Sprintf("no RunnerPool serves %s with labels %v", event.job.Repository, event.job.Labels)}

@@ -63,14 +63,15 @@ type world struct {
 type option func(*settings)
 
 type settings struct {
-	secrets   bool
-	webhooks  bool
-	poll      string
-	heal      string
-	faults    githubsim.WebhookFaults
-	arguments []string
-	lostAfter time.Duration
-	shell     bool
+	secrets     bool
+	webhooks    bool
+	poll        string
+	heal        string
+	faults      githubsim.WebhookFaults
+	arguments   []string
+	environment []string
+	lostAfter   time.Duration
+	shell       bool
 	// kubeconfig of the manager, when it is not the usual one.
 	kubeconfig string
 	behave     func(modalsim.Container) runner.Behaviour
@@ -176,7 +177,7 @@ func (w *world) newManager(kubeconfig string, arguments ...string) *stack.Manage
 	w.t.Helper()
 	manager, err := stack.NewManager(stack.ManagerOptions{
 		Binary: binary, Kubeconfig: kubeconfig, Namespace: w.namespace, ModalURL: w.modal.URL(), WebhookSecret: webhookSecret,
-		HealInterval: w.settings.heal,
+		HealInterval: w.settings.heal, Environment: w.settings.environment,
 		Arguments: append([]string{
 			"--namespace=" + w.namespace, "--queue-poll-interval=" + w.settings.poll, "--list-interval=500ms", "--secret-ttl=1s",
 		}, arguments...),

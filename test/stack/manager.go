@@ -47,6 +47,8 @@ type ManagerOptions struct {
 	HealInterval string
 	// Arguments beside those that the stack gives.
 	Arguments []string
+	// Environment beside the stack's own, as NAME=VALUE.
+	Environment []string
 	// Log that the manager's own goes to, beside Manager.Log.
 	Log io.Writer
 }
@@ -106,6 +108,7 @@ func (m *Manager) Restart(ctx context.Context) error {
 	m.process = exec.Command(m.options.Binary, append(arguments, m.options.Arguments...)...)
 	m.process.Env = append(os.Environ(),
 		"KUBECONFIG="+m.options.Kubeconfig, "POD_NAMESPACE="+m.options.Namespace, "MODAL_SERVER_URL="+m.options.ModalURL)
+	m.process.Env = append(m.process.Env, m.options.Environment...)
 	out := io.Writer(&m.log)
 	if m.options.Log != nil {
 		out = io.MultiWriter(&m.log, m.options.Log)

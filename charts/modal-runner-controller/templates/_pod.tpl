@@ -78,6 +78,13 @@ volumes:
   - --zap-log-level={{ $.Values.log.level }}
   - --zap-encoder={{ $.Values.log.format }}
   - --zap-time-encoding={{ $.Values.log.timeEncoding }}
+  {{- with $.Values.tracing }}
+  {{- if .endpoint }}
+  - --otlp-endpoint={{ .endpoint }}
+  - --otlp-insecure={{ .insecure | default false }}
+  - --trace-sample-ratio={{ .sampleRatio }}
+  {{- end }}
+  {{- end }}
   {{- range $.Values.watchNamespaces }}
   - --namespace={{ . }}
   {{- end }}

@@ -7,10 +7,12 @@ import (
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/modalrunner/modal-runner-controller/internal/metrics"
 	"github.com/modalrunner/modal-runner-controller/internal/sandbox"
+	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
 type captureKey struct{}
@@ -56,11 +58,17 @@ func captureList(ctx context.Context, method string, req, reply any, conn *grpc.
 	return err
 }
 
-// countCalls is an interceptor that counts every RPC, each of the SDK's tries by itself.
+// countCalls is an interceptor that counts and traces every RPC, each of the SDK's tries by itself.
 func countCalls(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	begun := time.Now()
+	ctx, end := tracing.Call(ctx, "Modal", path.Base(method))
 	err := invoke(ctx, method, req, reply, conn, opts...)
-	metrics.ModalCall(path.Base(method), status.Code(err).String(), time.Since(begun))
+	code, class := status.Code(err), ""
+	if code != codes.OK {
+		class = code.String()
+	}
+	end(class, code.String())
+	metrics.ModalCall(path.Base(method), code.String(), time.Since(begun))
 	return err
 }
 
