@@ -277,7 +277,10 @@ type RunnerPool struct {
 
 	// +required
 	Spec RunnerPoolSpec `json:"spec"`
+	// Status begins with a generation that no spec has: a pool that nobody has looked at yet is not taken for one that is ready.
+	//
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status RunnerPoolStatus `json:"status,omitzero"`
 }
 

@@ -262,7 +262,7 @@ func (s *Sweeper) removeAll(ctx context.Context, due []orphan) {
 			delete(s.seen, o.key)
 			log.FromContext(ctx).Info("removed an orphan", "kind", o.kind, "name", o.name, "sandbox", o.id)
 			metrics.OrphanRemoved(o.kind)
-			s.Events.Eventf(o.place.pool, nil, corev1.EventTypeWarning, "OrphanRemoved", "Sweep", "removed the %s %s, which no Runner owned", o.kind, o.name)
+			s.Events.Eventf(o.place.pool, nil, corev1.EventTypeWarning, v1alpha1.EventOrphanRemoved, "Sweep", "removed the %s %s, which no Runner owned", o.kind, o.name)
 		}
 	}
 }

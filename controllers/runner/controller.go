@@ -222,6 +222,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		}
 	}
 	if l.over {
+		l.tell()
 		return ctrl.Result{}, err
 	}
 	if err != nil || !l.waits {
@@ -250,6 +251,7 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 // done outside is found again by its name.
 func (r *Reconciler) writeStatus(ctx context.Context, l *life) error {
 	if equality.Semantic.DeepEqual(l.stored.Status, l.runner.Status) {
+		l.tell()
 		return nil
 	}
 	err := r.Status().Patch(ctx, l.runner, client.MergeFromWithOptions(l.stored, client.MergeFromWithOptimisticLock{}))
@@ -260,5 +262,6 @@ func (r *Reconciler) writeStatus(ctx context.Context, l *life) error {
 	if err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
 	}
+	l.tell()
 	return nil
 }

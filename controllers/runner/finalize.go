@@ -72,10 +72,10 @@ func (l *life) force(ctx context.Context) error {
 		if l.status().EndedAt == nil {
 			l.status().EndedAt = l.timestamp()
 		}
-		l.warn("ForceDeleted", "the sandbox was terminated, whatever ran in it")
+		l.warn(v1alpha1.EventForceDeleted, "the sandbox was terminated, whatever ran in it")
 	}
 	if l.now.After(l.status().EndedAt.Add(forcedGrace)) {
-		l.warn("LetGo", "removed by force; GitHub still had its runner %s", l.runner.OutsideName())
+		l.warn(v1alpha1.EventLetGo, "removed by force; GitHub still had its runner %s", l.runner.OutsideName())
 		metrics.RunnerLetGo(l.poolKey())
 		return l.remove(ctx)
 	}
@@ -105,7 +105,8 @@ func (l *life) letGo(ctx context.Context, err error) error {
 		return err
 	}
 	log.FromContext(ctx).Info("letting go: the sandbox's own timeout has passed", "sandbox", l.status().SandboxID, "error", err.Error())
-	l.warn("LetGo", "removed without an answer from outside, after the sandbox's own timeout: %s", clip(err.Error()))
+	l.warn(v1alpha1.EventLetGo, "removed without an answer from outside, after the sandbox's own timeout; remove what GitHub and Modal still have of %s: %s",
+		l.runner.OutsideName(), clip(err.Error()))
 	metrics.RunnerLetGo(l.poolKey())
 	return l.remove(ctx)
 }

@@ -94,12 +94,20 @@ func (l *life) hung(ctx context.Context, reason, message string) error {
 
 // endHung ends a runner that hangs after its work was done.
 func (l *life) endHung(ctx context.Context, reason, message string) error {
-	l.noteHung(ctx, reason, message)
-	l.warn(reason, "%s", message)
+	if l.noteHung(ctx, reason, message) {
+		l.warn(reason, "%s", message)
+	}
 	return l.retire(ctx)
 }
 
-func (l *life) noteHung(ctx context.Context, reason, message string) {
+// noteHung in the Online condition, which remembers that it was told, and say whether it is news: to end what hangs may take
+// several tries.
+func (l *life) noteHung(ctx context.Context, reason, message string) bool {
+	l.condition(v1alpha1.ConditionOnline, false, reason, message)
+	if known := meta.FindStatusCondition(l.stored.Status.Conditions, v1alpha1.ConditionOnline); known != nil && known.Reason == reason && known.Message == message {
+		return false
+	}
 	log.FromContext(ctx).Info("the runner hangs", "reason", reason, "sandbox", l.status().SandboxID, "message", message)
 	metrics.RunnerHung(l.poolKey(), reason)
+	return true
 }

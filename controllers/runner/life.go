@@ -40,6 +40,8 @@ type life struct {
 	waits bool
 	// over says that the Runner is deleted and gone.
 	over bool
+	// news is told as events once it is stored: told before, it would be told again when it could not be.
+	news []news
 
 	next time.Time
 }
@@ -152,8 +154,19 @@ func (l *life) condition(kind string, status bool, reason, message string) {
 	})
 }
 
+// news that an operator acts on.
+type news struct{ reason, message string }
+
 func (l *life) warn(reason, format string, args ...any) {
-	l.Events.Eventf(l.runner, nil, corev1.EventTypeWarning, reason, "Watch", format, args...)
+	l.news = append(l.news, news{reason, fmt.Sprintf(format, args...)})
+}
+
+// tell the news as events.
+func (l *life) tell() {
+	for _, n := range l.news {
+		l.Events.Eventf(l.runner, nil, corev1.EventTypeWarning, n.reason, "Watch", "%s", n.message)
+	}
+	l.news = nil
 }
 
 func (l *life) timestamp() *metav1.Time {

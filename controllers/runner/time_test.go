@@ -277,14 +277,14 @@ func TestB40_ForcedDeletionEndsABusySandboxAndWaitsForGitHubButNotForEver(t *tes
 	w.Expect(w.outside()).To(Equal("0 sandboxes, 1 registrations"))
 	w.Expect(w.result.RequeueAfter).To(Equal(busyWait))
 	w.Expect(w.runner().Dead()).To(BeTrue())
-	w.Expect(w.events.Events).To(Receive(ContainSubstring("ForceDeleted")))
+	w.Expect(w.events.Events).To(Receive(ContainSubstring(v1alpha1.EventForceDeleted)))
 	// GitHub never gives it up.
 	w.GitHub.Inject(githubsim.Fault{Method: http.MethodDelete, Status: http.StatusUnprocessableEntity})
 	w.pass(forcedGrace - time.Second)
 	w.Expect(w.runner()).NotTo(BeNil())
 	w.pass(2 * time.Second)
 	w.Expect(w.runner()).To(BeNil())
-	w.Expect(w.events.Events).To(Receive(ContainSubstring("LetGo")))
+	w.Expect(w.events.Events).To(Receive(ContainSubstring(v1alpha1.EventLetGo)))
 }
 
 func TestB41_TheFinalizerLetsGoAfterTheSandboxsOwnTimeout(t *testing.T) {
@@ -301,7 +301,7 @@ func TestB41_TheFinalizerLetsGoAfterTheSandboxsOwnTimeout(t *testing.T) {
 	w.Expect(w.runner()).NotTo(BeNil())
 	w.pass(2 * time.Second)
 	w.Expect(w.runner()).To(BeNil())
-	w.Expect(w.events.Events).To(Receive(ContainSubstring("LetGo")))
+	w.Expect(w.events.Events).To(Receive(ContainSubstring(v1alpha1.EventLetGo)))
 }
 
 func TestRunnersEndWithCredentialsThatAreGone(t *testing.T) {

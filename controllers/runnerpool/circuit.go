@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
@@ -100,16 +98,4 @@ func setDegraded(pool *v1alpha1.RunnerPool) {
 	setCondition(pool, v1alpha1.ConditionDegraded, true, v1alpha1.ReasonAttemptsFailed,
 		fmt.Sprintf("%d attempts to start a runner failed in a row; one runner tries next at %s; the last failure, %s: %s",
 			c.Failures, c.ProbeAt.UTC().Format(time.RFC3339), c.LastFailure.Reason, c.LastFailure.Message))
-}
-
-// announceCircuit tells as events when the pool becomes degraded, and when it is not any more.
-func (r *Reconciler) announceCircuit(stored, pool *v1alpha1.RunnerPool) {
-	was, is := stored.Status.Circuit != nil, pool.Status.Circuit != nil
-	degraded := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionDegraded)
-	switch {
-	case is && !was:
-		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, v1alpha1.ConditionDegraded, "Probe", "%s", degraded.Message)
-	case was && !is:
-		r.Events.Eventf(pool, nil, corev1.EventTypeNormal, "Recovered", "Probe", "a runner came online")
-	}
 }

@@ -8,10 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -215,29 +212,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, stored, pool *v1alpha1.Run
 		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
 	}
 	r.announce(stored, pool)
-	r.announceCircuit(stored, pool)
 	return nil
-}
-
-// announce changes of the conditions that an operator acts on as events.
-func (r *Reconciler) announce(stored, pool *v1alpha1.RunnerPool) {
-	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionWebhookReady, v1alpha1.ConditionRateLimited, v1alpha1.ConditionBudgetSpent} {
-		before, after := meta.FindStatusCondition(stored.Status.Conditions, kind), meta.FindStatusCondition(pool.Status.Conditions, kind)
-		if after == nil || before != nil && before.Reason == after.Reason && before.Status == after.Status {
-			continue
-		}
-		if kind == v1alpha1.ConditionRateLimited && before == nil && after.Status == metav1.ConditionFalse {
-			// That all is well from the start is no news.
-			continue
-		}
-		level := corev1.EventTypeWarning
-		switch after.Reason {
-		case v1alpha1.ReasonReady, v1alpha1.ReasonBuilding, v1alpha1.ReasonDeleting, v1alpha1.ReasonSuspended, v1alpha1.ReasonChecking,
-			v1alpha1.ReasonWaiting, v1alpha1.ReasonBudgetSufficient, v1alpha1.ReasonBudgetLeft:
-			level = corev1.EventTypeNormal
-		}
-		r.Events.Eventf(pool, nil, level, after.Reason, "Check", "%s", after.Message)
-	}
 }
 
 func earlier(a, b time.Time) time.Time {

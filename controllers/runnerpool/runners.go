@@ -177,8 +177,10 @@ func (r *Reconciler) act(ctx context.Context, pool *v1alpha1.RunnerPool, runners
 	for i := range runners {
 		runner := &runners[i]
 		if slices.Contains(d.retire, runner.Name) && runner.DeletionTimestamp.IsZero() {
-			r.tellDeaf(runner, s)
 			err := r.Delete(ctx, runner, client.Preconditions{UID: &runner.UID})
+			if err == nil {
+				r.tellDeaf(runner, s)
+			}
 			failures = append(failures, client.IgnoreNotFound(err))
 		}
 	}

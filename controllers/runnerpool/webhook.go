@@ -106,7 +106,7 @@ func (r *Reconciler) madeAt(pool *v1alpha1.RunnerPool, server string) *v1alpha1.
 	case made == nil || made.Adopted:
 		return nil
 	case made.Server != server:
-		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, "WebhookLeft", "Check", "the webhook that delivers to %s is left at %s, remove it there", made.URL, made.Server)
+		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, v1alpha1.EventWebhookLeft, "Check", "the webhook that delivers to %s is left at %s, remove it there", made.URL, made.Server)
 		pool.Status.Webhook = nil
 		return nil
 	}
@@ -199,7 +199,7 @@ func (r *Reconciler) endWebhook(ctx context.Context, pool *v1alpha1.RunnerPool) 
 	}
 	made, late := pool.Status.Webhook, r.Clock.Since(pool.DeletionTimestamp.Time) > leaveHookAfter && !fault.Is(err, fault.Held)
 	if fault.Is(err, fault.SecretMissing, fault.SecretInvalid) || late || pool.Annotations[v1alpha1.ForceDelete] == "true" {
-		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, "WebhookLeft", "Delete", "the webhook that delivers to %s is left at GitHub, remove it there: %s", made.URL, err)
+		r.Events.Eventf(pool, nil, corev1.EventTypeWarning, v1alpha1.EventWebhookLeft, "Delete", "the webhook that delivers to %s is left at GitHub, remove it there: %s", made.URL, err)
 		return true
 	}
 	setCondition(pool, v1alpha1.ConditionReady, false, v1alpha1.ReasonDeleting, "waiting for the webhook to be removed: "+err.Error())

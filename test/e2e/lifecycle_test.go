@@ -94,7 +94,7 @@ func TestB28_APoolWhoseRunnersFailToStartProbesSlowlyAndHealsByItself(t *testing
 	w.Eventually(func() metav1.ConditionStatus { return w.condition(pool, v1alpha1.ConditionDegraded).Status }, 3*time.Minute).Should(Equal(metav1.ConditionFalse))
 	w.awaitAll(ids, "success")
 	w.awaitNothingLeft()
-	w.Expect(w.events()).To(ContainElements("Degraded", "Recovered"))
+	w.Expect(w.events()).To(ContainElements(v1alpha1.EventDegraded, v1alpha1.EventRecovered))
 }
 
 func TestB30_WarmRunnersAreKeptAndRefilled(t *testing.T) {
@@ -249,7 +249,7 @@ func TestB43_WhatNoRunnerOwnsIsRemovedAndWhatOthersMadeIsNot(t *testing.T) {
 		left = append(left, "sandbox "+name, "registration "+name)
 	}
 	w.Eventually(w.outsideNames).Should(ConsistOf(left))
-	w.Expect(w.events()).To(ContainElement("OrphanRemoved"))
+	w.Expect(w.events()).To(ContainElement(v1alpha1.EventOrphanRemoved))
 	w.Expect(w.metric(`modalrunner_orphans_removed_total{kind="sandbox"}`)).To(Equal("1"))
 	// A Runner that is alive is nobody's orphan, however long it takes.
 	id := w.queue("build", "sleep 6")
