@@ -35,7 +35,7 @@ func (l *life) mayTry() bool {
 	s := l.status()
 	if l.runner.AttemptsExhausted() {
 		l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonAttemptsExhausted,
-			fmt.Sprintf("%d attempts failed, the last one: %s", v1alpha1.MaxAttempts, s.LastFailure.Message))
+			fmt.Sprintf("%d attempts failed and a fresh Runner takes its place; the last failure: %s", v1alpha1.MaxAttempts, s.LastFailure.Message))
 		return false
 	}
 	if s.LastFailure != nil && s.LastFailure.RetryAt != nil && s.LastFailure.RetryAt.After(l.now) {

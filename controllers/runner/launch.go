@@ -110,7 +110,7 @@ func waitsForPool(runner *v1alpha1.Runner) bool { return runner.Status.SandboxID
 // poolReady says whether the pool can launch; a change of the pool wakes its waiting Runners.
 func (l *life) poolReady() bool {
 	if l.pool == nil {
-		l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonPoolNotReady, "the pool is gone")
+		l.condition(v1alpha1.ConditionLaunched, false, v1alpha1.ReasonPoolNotReady, "the pool is gone, and the Runner goes too")
 		return false
 	}
 	if waitsFor, ok := l.pool.CanLaunch(); !ok {

@@ -51,7 +51,7 @@ func (r *Reconciler) ensureImage(ctx context.Context, pool *v1alpha1.RunnerPool,
 		return r.Clock.Now().Add(askingWait)
 	case err != nil:
 		if !ready {
-			setCondition(pool, kind, false, reasonOf(kind, err), err.Error()+meanwhile(pool))
+			setCondition(pool, kind, false, reasonOf(kind, err), err.Error()+advice(pool, kind, reasonOf(kind, err))+meanwhile(pool))
 		}
 		return again
 	}
@@ -96,11 +96,18 @@ func (r *Reconciler) keepImage(ctx context.Context, pool *v1alpha1.RunnerPool, r
 	if r.lostImage(ctx, pool, runners, modal) {
 		r.images.lost(client.ObjectKeyFromObject(pool), image.ID)
 		pool.Status.Image = nil
-		setCondition(pool, v1alpha1.ConditionImageReady, false, v1alpha1.ReasonImageNotFound, "Modal has no image "+image.ID+" any more")
+		setCondition(pool, v1alpha1.ConditionImageReady, false, v1alpha1.ReasonImageNotFound, "Modal has no image "+image.ID+" any more: "+lostAdvice(pool))
 		return r.Clock.Now()
 	}
 	setCondition(pool, v1alpha1.ConditionImageReady, true, v1alpha1.ReasonReady, "the image is built")
 	return time.Time{}
+}
+
+func lostAdvice(pool *v1alpha1.RunnerPool) string {
+	if pool.Spec.Image.ID != "" {
+		return "set another image.id"
+	}
+	return "it is built again"
 }
 
 func refusedMessage(pool *v1alpha1.RunnerPool) string {

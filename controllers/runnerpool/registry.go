@@ -46,14 +46,14 @@ func (r *Reconciler) registry(ctx context.Context, namespace string, image v1alp
 		host := registryHost(image)
 		user, password, ok := fromDockerConfig(config, host)
 		if !ok {
-			return nil, invalid("its %s has no user and password for %s", corev1.DockerConfigJsonKey, host)
+			return nil, invalid("its %s has no user and password for %s: add them", corev1.DockerConfigJsonKey, host)
 		}
 		data = map[string]credentials.Redacted{"REGISTRY_USERNAME": user, "REGISTRY_PASSWORD": password}
 	}
 	registry.Values = map[string]credentials.Redacted{}
 	for _, key := range registryKeys[spec.Type] {
 		if data[key] == "" {
-			return nil, invalid("it has no %s", key)
+			return nil, invalid("it has no %s: add it, or correct spec.image.registry", key)
 		}
 		registry.Values[key] = data[key]
 	}

@@ -25,7 +25,7 @@ func (r *Reconciler) spend(pool *v1alpha1.RunnerPool, runners []v1alpha1.Runner)
 	tomorrow := cost.NextDay(now)
 	if left <= 0 {
 		setCondition(pool, v1alpha1.ConditionBudgetSpent, true, v1alpha1.ReasonDailyBudgetSpent, fmt.Sprintf(
-			"the pool's sandboxes have cost the %s %s of spec.budget.perDay: runners are made again from %s",
+			"the pool's sandboxes have cost the %s %s of spec.budget.perDay: runners are made again from %s, or when it is raised",
 			budget.PerDay.String(), prices.Currency, tomorrow.Format(time.RFC3339)))
 		return tomorrow
 	}

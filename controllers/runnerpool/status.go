@@ -38,7 +38,25 @@ func setCondition(pool *v1alpha1.RunnerPool, kind string, status bool, reason, m
 }
 
 func setError(pool *v1alpha1.RunnerPool, kind string, err error) {
-	setCondition(pool, kind, false, reasonOf(kind, err), err.Error())
+	reason := reasonOf(kind, err)
+	setCondition(pool, kind, false, reason, err.Error()+advice(pool, kind, reason))
+}
+
+// advice to the operator, where an error says what is wrong and not what to do.
+func advice(pool *v1alpha1.RunnerPool, kind, reason string) string {
+	switch reason {
+	case v1alpha1.ReasonUnauthorized:
+		name := pool.Spec.GitHub.SecretName
+		if kind == v1alpha1.ConditionModalReady {
+			name = pool.Spec.Modal.SecretName
+		}
+		return "; replace the credentials in Secret " + pool.Namespace + "/" + name
+	case v1alpha1.ReasonReferenceNotFound:
+		return "; create it at Modal, or correct spec.sandbox"
+	case v1alpha1.ReasonUnreachable:
+		return "; it is tried again by itself"
+	}
+	return ""
 }
 
 // reasonOf an error in a condition: what was not found depends on what was looked for.
@@ -74,7 +92,7 @@ func setRateLimited(pool *v1alpha1.RunnerPool, b github.Budget) time.Time {
 // summarize the conditions in Ready: the first that is not as it should be speaks.
 func summarize(pool *v1alpha1.RunnerPool) {
 	if pool.Spec.Suspend {
-		setCondition(pool, v1alpha1.ConditionReady, false, v1alpha1.ReasonSuspended, "spec.suspend is set: jobs wait in the queue")
+		setCondition(pool, v1alpha1.ConditionReady, false, v1alpha1.ReasonSuspended, "spec.suspend is set: jobs wait in the queue until it is not")
 		return
 	}
 	for _, kind := range []string{v1alpha1.ConditionGitHubReady, v1alpha1.ConditionModalReady, v1alpha1.ConditionTemplateReady, v1alpha1.ConditionImageReady} {

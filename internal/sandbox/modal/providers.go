@@ -70,7 +70,7 @@ func (p *Providers) For(ctx context.Context, namespace string, modal v1alpha1.Mo
 		if data[key] == "" {
 			return nil, &fault.Error{
 				Op: fmt.Sprintf("reading Secret %s/%s", namespace, modal.SecretName), Class: fault.SecretInvalid,
-				Message: "it has no " + key,
+				Message: "it has no " + key + ": add it, from modal token new",
 			}
 		}
 	}
