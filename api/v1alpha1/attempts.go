@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -23,10 +25,20 @@ func (r *Runner) FailedIn(attempt int32) bool {
 	return r.Status.LastFailure != nil && r.Status.LastFailure.Attempt == attempt
 }
 
+// DoneLabel is on a Runner of which nothing is left outside. It goes there with the finalizer's removal, in one write; the pool
+// removes such Runners together.
+const DoneLabel = "modalrunner.dev/done"
+
+// Done says that nothing is left of a Runner but the object.
+func (r *Runner) Done() bool {
+	_, labelled := r.Labels[DoneLabel]
+	return labelled && !slices.Contains(r.Finalizers, RunnerFinalizer)
+}
+
 // Dead says that the Runner's sandbox has ended and that it will never have another: all that is left of it is a
 // registration that GitHub does not let go yet.
 func (r *Runner) Dead() bool {
-	return r.Status.EndedAt != nil && (!r.DeletionTimestamp.IsZero() || r.Status.Phase == RunnerFailed)
+	return r.Done() || r.Status.EndedAt != nil && (!r.DeletionTimestamp.IsZero() || r.Status.Phase == RunnerFailed)
 }
 
 // CanLaunch says whether Runners of the pool may start sandboxes, and what they wait for if not.

@@ -65,7 +65,7 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string, held 
 		Registrations: observe.NewLists[github.Runner](o.listInterval, now),
 		SandboxLists:  observe.NewLists[sandbox.Listed](o.listInterval, now),
 	}
-	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Outside: outside, Clock: now, Events: events, Installation: mark, Secrets: secrets, Ledger: ledger, WebhookURL: o.webhookURL, Shard: held, Holders: holders}
+	pools := &runnerpool.Reconciler{Client: mgr.GetClient(), Live: live, Outside: outside, Clock: now, Events: events, Installation: mark, Secrets: secrets, Ledger: ledger, WebhookURL: o.webhookURL, Shard: held, Holders: holders}
 	poller.Doubt = pools.Doubt
 	runners := &runner.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Outside: outside, Clock: now, Events: events, Secrets: secrets, Ledger: ledger, Explain: poller.Kick, Told: poller.Told, Shard: held}
 	orphans := &orphan.Sweeper{

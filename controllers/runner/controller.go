@@ -197,6 +197,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if runner.Done() {
+		r.forget(request.NamespacedName)
+		return ctrl.Result{}, nil
+	}
 	lane := laneOf(&runner)
 	if !r.lanes.Enter(lane, request.NamespacedName) {
 		return ctrl.Result{}, nil

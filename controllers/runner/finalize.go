@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -123,18 +124,19 @@ func (l *life) letGoAt() time.Time {
 	return begun.Add(l.runner.Spec.Sandbox.Timeout.Duration + letGoMargin)
 }
 
-// remove the object, of which nothing is left outside.
+// remove the Runner, of which nothing is left outside: the finalizer goes, and the pool removes the object, with others.
 func (l *life) remove(ctx context.Context) error {
 	// Before the pool sees that it is gone.
 	l.Ledger.Ended(l.runner, l.now)
 	patch := client.MergeFromWithOptions(l.stored.DeepCopy(), client.MergeFromWithOptimisticLock{})
 	bare := l.stored.DeepCopy()
 	if controllerutil.RemoveFinalizer(bare, v1alpha1.RunnerFinalizer) {
+		metav1.SetMetaDataLabel(&bare.ObjectMeta, v1alpha1.DoneLabel, "true")
 		if err := l.Patch(ctx, bare, patch); err != nil {
 			return client.IgnoreNotFound(fmt.Errorf("removing the finalizer: %w", err))
 		}
 	}
-	if l.runner.DeletionTimestamp.IsZero() {
+	if l.pool == nil && l.runner.DeletionTimestamp.IsZero() {
 		if err := l.Delete(ctx, bare, client.Preconditions{UID: &bare.UID}); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting the Runner: %w", err)
 		}

@@ -140,7 +140,7 @@ func (w *world) pass(d time.Duration) {
 	w.reconcile()
 }
 
-// runner as it is stored, nil when it is gone.
+// runner as it is stored, nil when it is gone or nothing but the object is left.
 func (w *world) runner() *v1alpha1.Runner {
 	w.t.Helper()
 	var r v1alpha1.Runner
@@ -148,6 +148,10 @@ func (w *world) runner() *v1alpha1.Runner {
 		return nil
 	} else if err != nil {
 		w.t.Fatal(err)
+	}
+	if r.Done() {
+		// Its pool removes it.
+		return nil
 	}
 	return &r
 }

@@ -76,7 +76,7 @@ func probeOf(before *v1alpha1.Circuit, runners []v1alpha1.Runner) string {
 	probe, first := "", -1
 	for i := range runners {
 		r := &runners[i]
-		if !r.DeletionTimestamp.IsZero() || len(r.Spec.Wishes) > 0 {
+		if !r.DeletionTimestamp.IsZero() || r.Done() || len(r.Spec.Wishes) > 0 {
 			continue
 		}
 		if before != nil && r.Name == before.Probe {

@@ -33,7 +33,7 @@ import (
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools/status,verbs=patch
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools/finalizers,verbs=update
-// +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=get;list;watch;create;delete;deletecollection
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -42,6 +42,8 @@ import (
 type Reconciler struct {
 	client.Client
 	*observe.Outside
+	// Live writes to the API server: a client that reads its own writes cannot remove several objects with one request.
+	Live    client.Writer
 	Clock   clock.Clock
 	Events  events.EventRecorder
 	Secrets *credentials.Store
@@ -57,7 +59,8 @@ type Reconciler struct {
 
 	checks *checks
 	images *images
-	counts unwritten
+	counts later
+	done   later
 	// wake holds pools whose image build has ended, or whose credentials are in doubt.
 	wake chan event.TypedGenericEvent[types.NamespacedName]
 }
@@ -150,7 +153,8 @@ func (r *Reconciler) serve(ctx context.Context, pool *v1alpha1.RunnerPool, runne
 	}
 	d := plan(s)
 	count(pool, s)
-	return earlier(recheck, d.again), r.act(ctx, pool, runners, s, d)
+	removal, err := r.removeDone(ctx, pool, runners)
+	return earlier(earlier(recheck, d.again), removal), errors.Join(err, r.act(ctx, pool, runners, s, d))
 }
 
 // drain deletes every Runner of a pool that is being deleted; each then ends its sandbox and registration, a busy one

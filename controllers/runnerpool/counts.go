@@ -15,14 +15,14 @@ import (
 // thousand jobs cost no thousand writes. It is shorter than the life of any runner that was online, whose time is kept too.
 const countsWait = time.Second
 
-// unwritten are the pools whose counts have changed, and when they are to be written.
-type unwritten struct {
+// later is when what was first seen of pools is to be done about: at once for all that is seen until then.
+type later struct {
 	mu  sync.Mutex
 	due map[types.NamespacedName]time.Time
 }
 
-// wait says when the counts of a pool that differ from what is stored are to be written.
-func (u *unwritten) wait(pool types.NamespacedName, now time.Time) time.Time {
+// wait says when something is to be done about a pool, so long after that was first asked.
+func (u *later) wait(pool types.NamespacedName, now time.Time, long time.Duration) time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.due == nil {
@@ -30,14 +30,14 @@ func (u *unwritten) wait(pool types.NamespacedName, now time.Time) time.Time {
 	}
 	due, known := u.due[pool]
 	if !known {
-		due = now.Add(countsWait)
+		due = now.Add(long)
 		u.due[pool] = due
 	}
 	return due
 }
 
-// forget a pool whose counts are as stored.
-func (u *unwritten) forget(pool types.NamespacedName) {
+// forget a pool about which nothing is to be done.
+func (u *later) forget(pool types.NamespacedName) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.due, pool)
@@ -49,7 +49,7 @@ func (r *Reconciler) mayWait(stored, pool *v1alpha1.RunnerPool) time.Time {
 		return time.Time{}
 	}
 	now := r.Clock.Now()
-	if due := r.counts.wait(client.ObjectKeyFromObject(pool), now); due.After(now) {
+	if due := r.counts.wait(client.ObjectKeyFromObject(pool), now, countsWait); due.After(now) {
 		return due
 	}
 	return time.Time{}

@@ -120,4 +120,5 @@ func (r *Reconciler) forget(pool types.NamespacedName) {
 	r.images.forget(pool)
 	r.Ledger.Forget(pool)
 	r.counts.forget(pool)
+	r.done.forget(pool)
 }

@@ -61,7 +61,7 @@ func newWorld(t *testing.T) *world {
 	w.cluster = w.Cluster().WithObjects(pool).
 		WithIndex(&v1alpha1.Runner{}, poolIndex, byPool).WithIndex(&v1alpha1.WorkflowJob{}, poolIndex, byPool).Build()
 	w.reconciler = &Reconciler{
-		Client: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: events.NewFakeRecorder(1000), Installation: "0123abcd",
+		Client: w.cluster, Live: w.cluster, Outside: w.Outside(w.cluster), Clock: w.Clock, Events: events.NewFakeRecorder(1000), Installation: "0123abcd",
 		Secrets: credentials.NewStore(w.cluster, w.Clock, time.Second), WebhookURL: "https://runners.example.com",
 		Ledger: cost.NewLedger(cost.Published()),
 	}
