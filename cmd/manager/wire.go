@@ -39,7 +39,7 @@ func (o *options) wire(ctx context.Context, mgr ctrl.Manager, mark string, held 
 		gh       = github.NewClients(secrets, now, o.githubPoints)
 		recorder = &ingress.Recorder{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
 		poller   = &ingress.Poller{Client: mgr.GetClient(), GitHub: gh, Recorder: recorder, Clock: now, Interval: o.pollInterval, Shard: held}
-		holders  = &shard.Holders{Live: mgr.GetAPIReader(), Clock: now, Namespace: namespace}
+		holders  = &shard.Holders{Live: mgr.GetAPIReader(), Clock: now, Namespace: namespace, Lasts: o.leaseDuration}
 		events   = mgr.GetEventRecorder("modal-runner-controller")
 	)
 	sandboxes, err := modal.NewProviders(secrets, now)

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/internal/shard"
 )
 
 const (
@@ -29,17 +30,28 @@ func (r *Reconciler) hold(ctx context.Context, pool *v1alpha1.RunnerPool) (held 
 	if r.Shard.Holds(pool) {
 		return true, 0, nil
 	}
-	switch holder := pool.Status.ServedBy; {
-	case !r.Shard.Selects(pool):
+	if !r.Shard.Selects(pool) {
 		again, err = r.leave(ctx, pool)
 		return false, again, err
-	case holder != "":
-		gone, err := r.Holders.Gone(ctx, holder)
-		if err != nil || !gone {
-			return false, takeWait, err
-		}
+	}
+	free, err := r.free(ctx, pool)
+	if err != nil || !free {
+		return false, takeWait, err
 	}
 	return r.take(ctx, pool)
+}
+
+// free says that nobody has a pool. One that names no manager has one all the same while a manager leads that is no shard: it serves
+// every pool, and does not say so where it is older than shards are.
+func (r *Reconciler) free(ctx context.Context, pool *v1alpha1.RunnerPool) (bool, error) {
+	if holder := pool.Status.ServedBy; holder != "" {
+		return r.Holders.Gone(ctx, holder, 0)
+	}
+	if r.Shard.Lease == shard.DefaultLease {
+		return true, nil
+	}
+	whole, err := r.Holders.Whole(ctx)
+	return !whole, err
 }
 
 // take a pool that nobody has.
@@ -67,7 +79,7 @@ func (r *Reconciler) leave(ctx context.Context, pool *v1alpha1.RunnerPool) (agai
 		return r.tellUnserved(ctx, pool)
 	case pool.Status.ServedBy != r.Shard.Lease:
 		r.forget(key)
-		return 0, nil
+		return r.tellLeft(ctx, pool)
 	case r.Shard.Acting(key):
 		return leaveWait, nil
 	}
@@ -93,14 +105,35 @@ func (r *Reconciler) leave(ctx context.Context, pool *v1alpha1.RunnerPool) (agai
 
 // tellUnserved says of a pool that nobody has taken for a while that nobody serves it. Any shard may say so.
 func (r *Reconciler) tellUnserved(ctx context.Context, pool *v1alpha1.RunnerPool) (again time.Duration, err error) {
-	if left := pool.CreationTimestamp.Add(takenWithin).Sub(r.Clock.Now()); left > 0 {
-		return left, nil
+	// Who would take a pool of before there were shards may only be starting, as this one is.
+	gone, err := r.Holders.Gone(ctx, shard.DefaultLease, takenWithin)
+	if err != nil {
+		return 0, err
+	}
+	if left := pool.CreationTimestamp.Add(takenWithin).Sub(r.Clock.Now()); left > 0 || !gone {
+		return max(left, takenWithin/2), nil
 	}
 	if c := meta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Reason == v1alpha1.ReasonUnserved {
 		return 0, nil
 	}
+	return r.sayUnserved(ctx, pool, "nobody has taken it up")
+}
+
+// tellLeft says of a pool that another manager has, and has left without a word, that nobody serves it: its shard may run no more. Who
+// is to serve such a pool takes it up much sooner. Until then it is looked at again and again, since no event tells of that.
+func (r *Reconciler) tellLeft(ctx context.Context, pool *v1alpha1.RunnerPool) (again time.Duration, err error) {
+	holder := pool.Status.ServedBy
+	gone, err := r.Holders.Gone(ctx, holder, takenWithin)
+	if err != nil || !gone {
+		return takenWithin / 2, err
+	}
+	return r.sayUnserved(ctx, pool, holder+" is gone")
+}
+
+func (r *Reconciler) sayUnserved(ctx context.Context, pool *v1alpha1.RunnerPool, why string) (again time.Duration, err error) {
 	stored := pool.DeepCopy()
-	setUnserved(pool, "nobody has taken it up")
+	pool.Status.ServedBy = ""
+	setUnserved(pool, why)
 	err = r.writeStatus(ctx, stored, pool)
 	if apierrors.IsConflict(err) {
 		return conflictWait, nil

@@ -134,3 +134,45 @@ func TestAPoolThatNoShardSelectsSaysSo(t *testing.T) {
 	w.once(a)
 	w.Expect(w.reason(v1alpha1.ConditionReady)).NotTo(Equal(v1alpha1.ReasonUnserved))
 }
+
+// The shard that a pool names may be no more in the chart's values, and no other select it.
+func TestAPoolWhoseShardIsGoneForGoodSaysSo(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.inShard("a", "team=a"), w.inShard("b", "team=b")
+	w.label(map[string]string{"team": "a"})
+	w.once(a)
+	w.Expect(w.once(b)).NotTo(BeZero(), "no event will tell that the other one ends")
+	w.Clock.Step(16 * time.Second)
+	w.once(b)
+	w.Expect(w.current().Status.ServedBy).To(Equal("modal-runner-controller-a"), "it may be back at once")
+	w.Clock.Step(takenWithin)
+	w.once(b)
+	w.Expect(w.current().Status.ServedBy).To(BeEmpty())
+	w.Expect(w.reason(v1alpha1.ConditionReady)).To(Equal(v1alpha1.ReasonUnserved))
+	w.Expect(b.Events.(*events.FakeRecorder).Events).To(Receive(ContainSubstring("modal-runner-controller-a is gone")))
+	w.once(a)
+	w.Expect(w.current().Status.ServedBy).To(Equal("modal-runner-controller-a"), "it has come back after all")
+}
+
+// When a manager of before there were shards makes room for shards, it still leads while they start, and names itself in no pool.
+func TestNoShardTakesAPoolWhileAManagerThatIsNoShardLeads(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.inShard("a", "team=a"), w.inShard("b", "team=b")
+	w.label(map[string]string{"team": "a"})
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: shard.DefaultLease},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To("pod"), LeaseDurationSeconds: ptr.To(int32(15))},
+	}
+	w.Expect(w.cluster.Create(t.Context(), lease)).To(Succeed())
+	w.Expect(w.once(a)).To(Equal(takeWait))
+	w.once(b)
+	w.Expect(w.current().Status.ServedBy).To(BeEmpty())
+	w.Expect(b.Events.(*events.FakeRecorder).Events).NotTo(Receive(), "it is served")
+	lease.Spec.HolderIdentity = ptr.To("")
+	w.Expect(w.cluster.Update(t.Context(), lease)).To(Succeed())
+	w.Clock.Step(takeWait)
+	w.once(b)
+	w.Expect(b.Events.(*events.FakeRecorder).Events).NotTo(Receive(), "its shard may only be starting")
+	w.once(a)
+	w.Expect(w.current().Status.ServedBy).To(Equal("modal-runner-controller-a"))
+}

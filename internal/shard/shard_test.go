@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
@@ -110,17 +111,14 @@ func TestAManagerIsGoneWhenItsLeaseIsFreeOrRunsOut(t *testing.T) {
 		},
 	}
 	cluster := fake.NewClientBuilder().WithObjects(lease).Build()
-	holders := &Holders{Live: cluster, Clock: clock, Namespace: "system"}
+	holders := &Holders{Live: cluster, Clock: clock, Namespace: "system", Lasts: 10 * time.Second}
 	gone := func(name string) bool {
 		t.Helper()
-		is, err := holders.Gone(ctx, name)
+		is, err := holders.Gone(ctx, name, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return is
-	}
-	if !gone("modal-runner-controller-c") {
-		t.Error("who never was is there")
 	}
 	for range 3 {
 		if gone(lease.Name) {
@@ -150,5 +148,71 @@ func TestAManagerIsGoneWhenItsLeaseIsFreeOrRunsOut(t *testing.T) {
 	}
 	if !gone(lease.Name) {
 		t.Error("there although it has let its lease go")
+	}
+}
+
+// A leader whose lease somebody deletes goes on, and makes it again when it would renew it.
+func TestAManagerWhoseLeaseIsDeletedIsNotGoneAtOnce(t *testing.T) {
+	ctx, clock := context.Background(), clocktesting.NewFakeClock(time.Now())
+	holders := &Holders{Live: fake.NewClientBuilder().Build(), Clock: clock, Namespace: "system", Lasts: 15 * time.Second}
+	for after := range 17 {
+		gone, err := holders.Gone(ctx, "modal-runner-controller-a", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if gone != (after > 15) {
+			t.Errorf("gone: %t after %d s", gone, after)
+		}
+		clock.Step(time.Second)
+	}
+	if whole, err := holders.Whole(ctx); whole || err != nil {
+		t.Errorf("a manager that never was leads: %t, %v", whole, err)
+	}
+}
+
+func TestAManagerIsGoneForAWhile(t *testing.T) {
+	ctx, clock := context.Background(), clocktesting.NewFakeClock(time.Now())
+	reads := 0
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: DefaultLease}}
+	cluster := interceptor.NewClient(fake.NewClientBuilder().WithObjects(lease).Build(), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+			reads++
+			return c.Get(ctx, key, object, options...)
+		},
+	})
+	holders := &Holders{Live: cluster, Clock: clock, Namespace: "system", Lasts: 15 * time.Second}
+	gone := func(while time.Duration) bool {
+		t.Helper()
+		is, err := holders.Gone(ctx, lease.Name, while)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	if !gone(0) || gone(time.Minute) {
+		t.Error("its lease was let go just now")
+	}
+	clock.Step(time.Minute)
+	if !gone(time.Minute) {
+		t.Error("its lease was let go a minute ago")
+	}
+	for range 100 {
+		gone(time.Minute)
+	}
+	if reads > 3 {
+		t.Errorf("one lease was read %d times at once", reads)
+	}
+	if err := cluster.Get(ctx, client.ObjectKeyFromObject(lease), lease); err != nil {
+		t.Fatal(err)
+	}
+	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = ptr.To("pod"), ptr.To(int32(15))
+	if err := cluster.Update(ctx, lease); err != nil {
+		t.Fatal(err)
+	}
+	if gone(0) || gone(time.Minute) {
+		t.Error("it leads again")
+	}
+	if whole, err := holders.Whole(ctx); !whole || err != nil {
+		t.Errorf("it serves every pool: %t, %v", whole, err)
 	}
 }
