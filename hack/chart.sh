@@ -76,6 +76,9 @@ refused "serviceAccount.name is needed" --set serviceAccount.create=false
 refused "webhook.separate.serviceAccount.name is needed" --set webhook.separate.enabled=true,webhook.separate.serviceAccount.create=false
 refused "set one" --set webhook.secretName=a,webhook.secrets.b=c
 refused "set one" --set caBundle.secretName=a,caBundle.configMapName=b
+refused "a shard has the name webhook" --set 'webhook.separate.enabled=true,shards[0].name=webhook,shards[0].poolSelector=x'
+refused "at '/podLabels'" --set 'podLabels.app\.kubernetes\.io/component=x'
+refused "at '/commonLabels'" --set 'commonLabels.app\.kubernetes\.io/instance=x'
 refused "two shards have the name a" --set 'shards[0].name=a,shards[0].poolSelector=x,shards[1].name=a,shards[1].poolSelector=y'
 refused "two RunnerPools have the name a" --set 'runnerPools[0].name=a,runnerPools[0].spec.x=y,runnerPools[1].name=a,runnerPools[1].spec.x=y'
 refused "nobody would serve it" --set 'watchNamespaces={ci},runnerPools[0].name=a,runnerPools[0].namespace=b,runnerPools[0].spec.x=y'

@@ -114,7 +114,13 @@ func mustHelm(t *testing.T, arguments ...string) string {
 // rendered objects of the chart with these values.
 func rendered(t *testing.T, arguments ...string) []unstructured.Unstructured {
 	t.Helper()
-	text := mustHelm(t, append([]string{"template", "mrc", chart, "--kube-version=v1.37.2", "--namespace=system"}, arguments...)...)
+	return renderedAs(t, "mrc", "system", arguments...)
+}
+
+// renderedAs a release in a namespace.
+func renderedAs(t *testing.T, release, namespace string, arguments ...string) []unstructured.Unstructured {
+	t.Helper()
+	text := mustHelm(t, append([]string{"template", release, chart, "--kube-version=v1.37.2", "--namespace=" + namespace}, arguments...)...)
 	var objects []unstructured.Unstructured
 	for decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096); ; {
 		var o unstructured.Unstructured

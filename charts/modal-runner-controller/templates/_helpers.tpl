@@ -12,8 +12,8 @@
 
 {{/* What all Pods of the release have, and no other Pods. */}}
 {{- define "mrc.selector" -}}
-app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | trunc 63 }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | trunc 63 | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* Pods of managers, of all shards. */}}
@@ -49,8 +49,8 @@ annotations: {{- toYaml $all | nindent 2 }}
 {{/* metadata of an object in the release's namespace. Call with (list $ name-suffix component labels annotations). */}}
 {{- define "mrc.metadata" -}}
 {{- $root := index . 0 -}}
-name: {{ include "mrc.name" $root }}{{ index . 1 }}
-namespace: {{ $root.Release.Namespace }}
+name: {{ printf "%s%s" (include "mrc.name" $root) (index . 1) | quote }}
+namespace: {{ $root.Release.Namespace | quote }}
 {{ include "mrc.clusterLabels" (list $root (index . 2) (index . 3)) }}
 {{- with include "mrc.annotations" (list $root (index . 4)) }}
 {{ . }}
@@ -94,7 +94,9 @@ labels:
 (list $ resources). */}}
 {{- define "mrc.goMemLimit" -}}
 {{- $percent := (index . 0).Values.goMemLimitPercent -}}
-{{- $limit := dig "limits" "memory" "" (index . 1 | default dict) | toString -}}
+{{- $given := dig "limits" "memory" "" (index . 1 | default dict) -}}
+{{- /* A number out of a file is a float, which would be written as 5.36870912e+08. */ -}}
+{{- $limit := ternary (printf "%.0f" $given) (toString $given) (kindIs "float64" $given) -}}
 {{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
 {{- if and $percent (regexMatch "^[0-9]+(\\.[0-9]+)?([kMGT]|[KMGT]i)?$" $limit) -}}
 {{- $unit := regexFind "[kKMGTi]+$" $limit -}}

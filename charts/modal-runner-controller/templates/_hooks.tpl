@@ -2,7 +2,7 @@
 {{- define "mrc.hookLabels" -}}
 {{- with index . 0 -}}
 app.kubernetes.io/name: {{ printf "%s-%s" (.Values.nameOverride | default .Chart.Name | trunc 57) (index $ 1) }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 {{- end }}
 
@@ -22,12 +22,12 @@ serviceAccountName: {{ . }}
 {{- end }}
 {{- range $key := list "imagePullSecrets" "podSecurityContext" "priorityClassName" "runtimeClassName" "nodeSelector" "tolerations" "affinity" "dnsPolicy" "dnsConfig" "hostAliases" }}
 {{- with index $.Values $key }}
-{{ ternary "securityContext" $key (eq $key "podSecurityContext") }}: {{- ternary (printf " %s" (toString .)) (toYaml . | nindent 2) (kindIs "string" .) }}
+{{ ternary "securityContext" $key (eq $key "podSecurityContext") }}: {{- ternary (printf " %s" (toYaml .)) (toYaml . | nindent 2) (kindIs "string" .) }}
 {{- end }}
 {{- end }}
 containers:
 - name: {{ .name }}
-  image: {{ include "mrc.image" $ }}
+  image: {{ include "mrc.image" $ | quote }}
   imagePullPolicy: {{ $.Values.image.pullPolicy }}
   args:
   {{- toYaml .args | nindent 2 }}

@@ -42,13 +42,13 @@ spec:
 
 {{- define "mrc.podSpec" -}}
 {{- $ := .root -}}
-serviceAccountName: {{ .account }}
+serviceAccountName: {{ .account | quote }}
 automountServiceAccountToken: {{ $.Values.automountServiceAccountToken }}
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ $.Values.terminationGracePeriodSeconds }}
 {{- range $key := list "imagePullSecrets" "podSecurityContext" "priorityClassName" "runtimeClassName" "schedulerName" "nodeSelector" "tolerations" "affinity" "dnsPolicy" "dnsConfig" "hostAliases" "initContainers" }}
 {{- with index $.Values $key }}
-{{ ternary "securityContext" $key (eq $key "podSecurityContext") }}: {{- ternary (printf " %s" (toString .)) (toYaml . | nindent 2) (kindIs "string" .) }}
+{{ ternary "securityContext" $key (eq $key "podSecurityContext") }}: {{- ternary (printf " %s" (toYaml .)) (toYaml . | nindent 2) (kindIs "string" .) }}
 {{- end }}
 {{- end }}
 {{- with include "mrc.topologySpread" (list $ .selector .values.replicas) | trim }}
@@ -66,7 +66,7 @@ volumes:
 {{- define "mrc.container" -}}
 {{- $ := .root -}}
 - name: manager
-  image: {{ include "mrc.image" $ }}
+  image: {{ include "mrc.image" $ | quote }}
   imagePullPolicy: {{ $.Values.image.pullPolicy }}
   args:
   {{- toYaml .args | nindent 2 }}
@@ -168,7 +168,7 @@ volumes:
 {{- $ := .root -}}
 {{- if .receives }}
 - name: webhook-secret
-  secret: {secretName: {{ include "mrc.webhookSecret" $ }}, optional: {{ empty $.Values.webhook.secretName }}}
+  secret: {secretName: {{ include "mrc.webhookSecret" $ | quote }}, optional: {{ empty $.Values.webhook.secretName }}}
 {{- end }}
 {{- if and $.Values.prices (eq .component "manager") }}
 - name: prices
@@ -178,10 +178,10 @@ volumes:
 {{- if and .configMapName .secretName }}{{ fail "caBundle.configMapName and caBundle.secretName are two places of one bundle: set one" }}{{ end }}
 {{- if .configMapName }}
 - name: ca-bundle
-  configMap: {name: {{ .configMapName }}, items: [{key: {{ .key | quote }}, path: ca.crt}]}
+  configMap: {name: {{ .configMapName | quote }}, items: [{key: {{ .key | quote }}, path: ca.crt}]}
 {{- else if .secretName }}
 - name: ca-bundle
-  secret: {secretName: {{ .secretName }}, items: [{key: {{ .key | quote }}, path: ca.crt}]}
+  secret: {secretName: {{ .secretName | quote }}, items: [{key: {{ .key | quote }}, path: ca.crt}]}
 {{- end }}
 {{- end }}
 - name: tmp
