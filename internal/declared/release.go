@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -68,18 +70,29 @@ func (r *Release) Apply(ctx context.Context, pools []unstructured.Unstructured) 
 	return errors.Join(problems...)
 }
 
-// Drain deletes all pools of the release, and waits until each has ended its sandboxes and is gone, for as long as the context
-// lasts.
+// Drain deletes all pools that the release has, and waits until each has ended its sandboxes and is gone, for as long as the context
+// lasts. Helm gives up earlier and leaves the Job that this is: pools that the release is given later are left.
 func (r *Release) Drain(ctx context.Context) error {
+	var draining sets.Set[types.UID]
 	return wait.PollUntilContextCancel(ctx, r.Every, true, func(ctx context.Context) (bool, error) {
 		left, err := r.list(ctx)
 		if meta.IsNoMatchError(err) {
 			return true, nil
 		}
+		if apierrors.IsForbidden(err) {
+			return false, err
+		}
 		if err != nil {
 			r.Log.Info("cannot list the release's RunnerPools: trying again", "error", err.Error())
 			return false, nil
 		}
+		if draining == nil {
+			draining = sets.New[types.UID]()
+			for i := range left {
+				draining.Insert(left[i].UID)
+			}
+		}
+		left = slices.DeleteFunc(left, func(pool v1alpha1.RunnerPool) bool { return !draining.Has(pool.UID) })
 		for i := range left {
 			if err := r.delete(ctx, &left[i]); err != nil {
 				r.Log.Info("trying again", "error", err.Error())
