@@ -49,6 +49,9 @@ func (p *RunnerPool) CanLaunch() (waitsFor string, ok bool) {
 	case p.Spec.Suspend:
 		return "the pool is suspended", false
 	}
+	if c := meta.FindStatusCondition(p.Status.Conditions, ConditionReady); c != nil && c.Reason == ReasonUnserved {
+		return c.Message, false
+	}
 	for _, kind := range []string{ConditionGitHubReady, ConditionModalReady, ConditionTemplateReady} {
 		c := meta.FindStatusCondition(p.Status.Conditions, kind)
 		if c == nil {
