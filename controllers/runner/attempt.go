@@ -87,7 +87,7 @@ func (l *life) replace(ctx context.Context, reason, message string) error {
 func (l *life) fail(reason, message, words string, wait time.Duration) {
 	s := l.status()
 	l.Ledger.Ended(l.runner, l.now)
-	tracing.AttemptFailed(l.runner, l.now, reason)
+	failing := l.runner.DeepCopy()
 	retryAt := metav1.NewTime(l.now.Add(wait))
 	failed := &v1alpha1.AttemptFailure{
 		Attempt: l.runner.CurrentAttempt(), Name: s.Name, Reason: reason, Message: clip(message), Log: words,
@@ -107,7 +107,10 @@ func (l *life) fail(reason, message, words string, wait time.Duration) {
 	l.Registrations.Untrack(l.key())
 	l.SandboxLists.Untrack(l.key())
 	l.next = retryAt.Time
-	metrics.AttemptFailed(l.poolKey(), reason)
+	l.count(func() {
+		tracing.AttemptFailed(failing, l.now, reason)
+		metrics.AttemptFailed(l.poolKey(), reason)
+	})
 	l.warn(reason, "attempt %d: %s", failed.Attempt, failed.Message)
 }
 

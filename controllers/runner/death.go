@@ -98,7 +98,7 @@ func (l *life) died(ctx context.Context) error {
 	}
 	l.condition(v1alpha1.ConditionOnline, false, reason, clip(message))
 	log.FromContext(ctx).Info("the sandbox died at work", "reason", reason, "sandbox", s.SandboxID, "exit", describe(*l.exit))
-	metrics.RunnerDied(l.poolKey(), reason)
+	l.count(func() { metrics.RunnerDied(l.poolKey(), reason) })
 	l.warn(reason, "%s", clip(message))
 	return nil
 }

@@ -77,8 +77,7 @@ func (l *life) force(ctx context.Context) error {
 	}
 	if l.now.After(l.status().EndedAt.Add(forcedGrace)) {
 		l.warn(v1alpha1.EventLetGo, "removed by force; GitHub still had its runner %s", l.runner.OutsideName())
-		metrics.RunnerLetGo(l.poolKey())
-		return l.remove(ctx)
+		return l.abandon(ctx)
 	}
 	return l.retire(ctx)
 }
@@ -108,8 +107,7 @@ func (l *life) letGo(ctx context.Context, err error) error {
 	log.FromContext(ctx).Info("letting go: the sandbox's own timeout has passed", "sandbox", l.status().SandboxID, "error", err.Error())
 	l.warn(v1alpha1.EventLetGo, "removed without an answer from outside, after the sandbox's own timeout; remove what GitHub and Modal still have of %s: %s",
 		l.runner.OutsideName(), clip(err.Error()))
-	metrics.RunnerLetGo(l.poolKey())
-	return l.remove(ctx)
+	return l.abandon(ctx)
 }
 
 // letGoAt is when the sandbox has ended by itself whatever happened, and the finalizer need not hold any longer (B41).
@@ -122,6 +120,15 @@ func (l *life) letGoAt() time.Time {
 		begun = l.runner.DeletionTimestamp.Time
 	}
 	return begun.Add(l.runner.Spec.Sandbox.Timeout.Duration + letGoMargin)
+}
+
+// abandon the Runner, of which something may be left outside. Until it is gone it is tried again, and counts once.
+func (l *life) abandon(ctx context.Context) error {
+	err := l.remove(ctx)
+	if l.over {
+		l.count(func() { metrics.RunnerLetGo(l.poolKey()) })
+	}
+	return err
 }
 
 // remove the Runner, of which nothing is left outside: the finalizer goes, and the pool removes the object, with others.

@@ -84,7 +84,7 @@ func (l *life) askForExit(ctx context.Context) error {
 	l.exit = &state.Exit
 	s.EndedAt = l.timestamp()
 	s.Exit = &v1alpha1.SandboxExit{Status: string(state.Exit.Status), Code: state.Exit.Code, Message: clip(state.Exit.Message)}
-	metrics.SandboxEnded(string(state.Exit.Status))
+	l.count(func() { metrics.SandboxEnded(string(state.Exit.Status)) })
 	return nil
 }
 

@@ -108,6 +108,6 @@ func (l *life) noteHung(ctx context.Context, reason, message string) bool {
 		return false
 	}
 	log.FromContext(ctx).Info("the runner hangs", "reason", reason, "sandbox", l.status().SandboxID, "message", message)
-	metrics.RunnerHung(l.poolKey(), reason)
+	l.count(func() { metrics.RunnerHung(l.poolKey(), reason) })
 	return true
 }

@@ -241,7 +241,7 @@ func (l *life) launched(ctx context.Context, modal sandbox.Provider, id string, 
 	s.Phase = v1alpha1.RunnerStarting
 	l.condition(v1alpha1.ConditionLaunched, true, v1alpha1.ReasonLaunched, "the sandbox was created")
 	l.condition(v1alpha1.ConditionOnline, false, v1alpha1.ReasonStarting, "the runner is not online yet")
-	metrics.RunnerLaunched(l.poolKey(), l.now.Sub(l.runner.CreationTimestamp.Time))
+	l.count(func() { metrics.RunnerLaunched(l.poolKey(), l.now.Sub(l.runner.CreationTimestamp.Time)) })
 	log.FromContext(ctx).Info("launched", "sandbox", id, "runner", s.Name, "attempt", s.Attempt)
 	err := modal.Tag(ctx, id, map[string]string{
 		tagInstallation: l.runner.Spec.Installation,

@@ -42,6 +42,8 @@ type life struct {
 	over bool
 	// news is told as events once it is stored: told before, it would be told again when it could not be.
 	news []news
+	// counts are what metrics and traces are told then, for the same reason.
+	counts []func()
 
 	next time.Time
 }
@@ -161,12 +163,18 @@ func (l *life) warn(reason, format string, args ...any) {
 	l.news = append(l.news, news{reason, fmt.Sprintf(format, args...)})
 }
 
-// tell the news as events.
+// count something in metrics or traces, once what it is about is stored.
+func (l *life) count(something func()) { l.counts = append(l.counts, something) }
+
+// tell the news as events, and count what there is to be counted.
 func (l *life) tell() {
 	for _, n := range l.news {
 		l.Events.Eventf(l.runner, nil, corev1.EventTypeWarning, n.reason, "Watch", "%s", n.message)
 	}
-	l.news = nil
+	for _, count := range l.counts {
+		count()
+	}
+	l.news, l.counts = nil, nil
 }
 
 func (l *life) timestamp() *metav1.Time {

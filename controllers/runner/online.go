@@ -25,7 +25,8 @@ func (l *life) online(ctx context.Context) error {
 		s.OnlineAt = l.timestamp()
 		l.isOnline()
 		if s.LaunchedAt != nil {
-			metrics.RunnerOnline(l.poolKey(), l.now.Sub(s.LaunchedAt.Time))
+			took := l.now.Sub(s.LaunchedAt.Time)
+			l.count(func() { metrics.RunnerOnline(l.poolKey(), took) })
 		}
 	}
 	if busy && s.BusyAt == nil {
