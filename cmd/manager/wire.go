@@ -113,8 +113,12 @@ func (o *options) serve(ctx context.Context, mgr ctrl.Manager, recorder *ingress
 	if o.webhookAddress != "0" {
 		// The indexes have Runners and WorkflowJobs in the cache of every replica. Without this, a replica that does not lead
 		// would read the pools at its first delivery only, and be ready without knowing whether it can.
-		if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.RunnerPool{}, cache.BlockUntilSynced(false)); err != nil {
+		pools, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.RunnerPool{}, cache.BlockUntilSynced(false))
+		if err != nil {
 			return fmt.Errorf("caching RunnerPools: %w", err)
+		}
+		if _, err := pools.AddEventHandler(metrics.PoolsGone{}); err != nil {
+			return fmt.Errorf("watching for RunnerPools that go: %w", err)
 		}
 		webhook := &ingress.Webhook{
 			Address: o.webhookAddress, SecretDir: o.webhookSecrets, Secrets: secrets, Recorder: recorder, Log: ctrl.Log.WithName("webhook"),

@@ -124,4 +124,7 @@ func init() {
 	for _, kind := range []string{"registration", "sandbox"} {
 		orphans.WithLabelValues(kind)
 	}
+	for _, result := range []string{"failed", "unauthorized"} {
+		webhookEvents.WithLabelValues("workflow_job", result)
+	}
 }

@@ -7,6 +7,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 )
 
 // SetBuild tells which build this is.
@@ -146,8 +149,46 @@ func SandboxCost(pool types.NamespacedName, repository, gpu, currency string, se
 	sandboxCost.WithLabelValues(pool.Namespace, pool.Name, repository, currency).Add(amount)
 }
 
-// KnowPool has what is rare counted from nothing, so that its first time shows as an increase.
-func KnowPool(pool types.NamespacedName) { runnersLetGo.WithLabelValues(pool.Namespace, pool.Name) }
+// Reasons that alerts look at one by one.
+var (
+	hungReasons = []string{
+		v1alpha1.ReasonStartupTimeout, v1alpha1.ReasonRunnerOffline, v1alpha1.ReasonRunnerGone, v1alpha1.ReasonRunnerDeaf, v1alpha1.ReasonOutlivedJob,
+	}
+	diedReasons = []string{
+		v1alpha1.ReasonSandboxTerminated, v1alpha1.ReasonSandboxTimeout, v1alpha1.ReasonSandboxInitFailed, v1alpha1.ReasonInfrastructureFailure,
+		v1alpha1.ReasonSandboxLost, v1alpha1.ReasonRunnerVersionRefused, v1alpha1.ReasonOutOfMemory, v1alpha1.ReasonRunnerCrashed,
+	}
+)
+
+// KnowPool has what is rare counted from nothing, so that its first time shows as an increase, even where many come at once: a
+// series that begins with fifty has had none. The launches are there to be compared with, before the first.
+func KnowPool(pool types.NamespacedName) {
+	runnersLetGo.WithLabelValues(pool.Namespace, pool.Name)
+	queuedToLaunched.WithLabelValues(pool.Namespace, pool.Name)
+	for _, reason := range hungReasons {
+		runnersHung.WithLabelValues(pool.Namespace, pool.Name, reason)
+	}
+	for _, reason := range diedReasons {
+		runnersDied.WithLabelValues(pool.Namespace, pool.Name, reason)
+	}
+}
+
+// PoolsGone is told by the informer of RunnerPools, and drops the series of those that are gone. The controller does so too where
+// it acts; the replicas that wait, and those that only receive, count jobs as well.
+type PoolsGone struct{}
+
+// OnAdd implements cache.ResourceEventHandler.
+func (PoolsGone) OnAdd(any, bool) {}
+
+// OnUpdate implements cache.ResourceEventHandler.
+func (PoolsGone) OnUpdate(any, any) {}
+
+// OnDelete implements cache.ResourceEventHandler.
+func (PoolsGone) OnDelete(object any) {
+	if name, err := cache.DeletionHandlingObjectToName(object); err == nil {
+		ForgetPool(types.NamespacedName{Namespace: name.Namespace, Name: name.Name})
+	}
+}
 
 // ForgetPool drops the series of a pool that is gone.
 func ForgetPool(pool types.NamespacedName) {
