@@ -91,6 +91,7 @@ func (s *snapshots) run(ctx context.Context) {
 		case <-tick.C():
 		}
 		if s.clientCount() == 0 {
+			s.letGo()
 			continue
 		}
 		s.sleep(ctx, s.tooEarlyBy())
@@ -117,6 +118,15 @@ func (s *snapshots) clientCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.clients
+}
+
+// letGo of a snapshot that is too old to be shown: it holds objects that the cache has replaced since.
+func (s *snapshots) letGo() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && s.clock.Since(s.current.now) >= atLeastEvery {
+		s.current = nil
+	}
 }
 
 // tooEarlyBy is how long the current snapshot has to stand still.

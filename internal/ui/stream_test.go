@@ -12,6 +12,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
 	"github.com/modalrunner/modal-runner-controller/test/samples"
@@ -193,6 +194,26 @@ func TestNobodyLooksAtTheCacheWhileNobodyLooksAtThePage(t *testing.T) {
 	r.Consistently(r.reader.reads.Load, "2s").Should(Equal(before))
 	again, _ := r.listen(t.Context(), "/ui/api/events", "")
 	r.Eventually(func() string { return r.next(again).data }).Should(ContainSubstring(`"waiting":57`), "and it misses nothing")
+}
+
+// A snapshot of ten thousand runners is not kept for nobody, with objects that the cache has replaced since.
+func TestASnapshotIsLetGoWhenNobodyHasLookedForAWhile(t *testing.T) {
+	w := NewWithT(t)
+	now := clocktesting.NewFakeClock(samples.Now)
+	s, reader := newServer(now)
+	go s.snapshots.run(t.Context())
+	held := func() bool {
+		s.snapshots.mu.Lock()
+		defer s.snapshots.mu.Unlock()
+		return s.snapshots.current != nil
+	}
+	w.Expect(ask(s, http.MethodGet, "/ui/api/state").Code).To(Equal(http.StatusOK))
+	w.Eventually(now.HasWaiters, eventually).Should(BeTrue(), "it waits for the next tick")
+	w.Expect(held()).To(BeTrue())
+	now.Step(atLeastEvery)
+	w.Eventually(held, eventually).Should(BeFalse())
+	w.Expect(ask(s, http.MethodGet, "/ui/api/state").Code).To(Equal(http.StatusOK), "who comes then is shown a new one")
+	w.Expect(reader.reads.Load()).To(BeEquivalentTo(2))
 }
 
 func TestOneTooManyIsAskedToComeLater(t *testing.T) {
