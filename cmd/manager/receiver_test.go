@@ -21,6 +21,10 @@ func TestFlagsThatContradictEachOtherAreRefused(t *testing.T) {
 		"--drain-pools":                               "need --release",
 		"--drain-pools --release=x":                   "",
 		"--drain-pools --release=x --apply-pools=y":   "give one of them",
+		"--otlp-endpoint=collector:4317":              "",
+		"--otlp-endpoint=https://collector:4317":      "",
+		"--otlp-endpoint=dns:///collector:4317":       "neither host:port nor a URL",
+		"--otlp-endpoint=https://":                    "neither host:port nor a URL",
 	} {
 		var o options
 		flags := flag.NewFlagSet("manager", flag.ContinueOnError)

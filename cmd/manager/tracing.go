@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -33,10 +36,16 @@ func (o *options) observe(ctx context.Context, namespace string) (end func(), er
 	}, nil
 }
 
-// validateTraces refuses a ratio that is none.
+// validateTraces refuses a ratio that is none, and an endpoint that the exporter would take for another without a word.
 func (o *options) validateTraces() error {
 	if ratio := o.traces.Ratio; !(ratio >= 0 && ratio <= 1) {
 		return fmt.Errorf("--trace-sample-ratio=%v is not between 0 and 1", ratio)
+	}
+	if endpoint := o.traces.Endpoint; strings.Contains(endpoint, "://") {
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return errors.New("--otlp-endpoint is neither host:port nor a URL that begins with http:// or https://")
+		}
 	}
 	return nil
 }
