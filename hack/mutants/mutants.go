@@ -14,11 +14,11 @@ const (
 var mutants = []mutant{
 	{
 		"I1", "no more Runners than the limit leaves room for", "controllers/runnerpool/plan.go",
-		"case len(measures) == room:", "case false:", runnerpool, "TestPlanProperties",
+		"case len(chosen) == room:", "case false:", runnerpool, "TestPlanProperties",
 	},
 	{
 		"I1", "a Runner is named by its slot", "controllers/runnerpool/runners.go",
-		`fmt.Sprintf("%s-%d", pool.Name, slot),`, `fmt.Sprintf("%s-%d-%d", pool.Name, slot, time.Now().UnixNano()),`, e2e, "TestI1_TwoLeadersAtOnceStayWithinTheLimit",
+		`fmt.Sprintf("%s-%d", pool.Name, c.slot),`, `fmt.Sprintf("%s-%d-%d", pool.Name, c.slot, time.Now().UnixNano()),`, e2e, "TestI1_TwoLeadersAtOnceStayWithinTheLimit",
 	},
 	{
 		"I1", "the old sandbox is dead before the next is made", "controllers/runner/finalize.go",
