@@ -51,7 +51,14 @@ extras() {
 	cd "$root"
 	rm -rf out/release
 	mkdir -p out/release
-	"$(go -C hack/tools tool -n helm)" package "$chart" --destination out/release >/dev/null
+	# helm gives the files in a chart the time of the packing; they get that of the commit.
+	local packed name
+	packed=$(mktemp -d)
+	"$(go -C hack/tools tool -n helm)" package "$chart" --destination "$packed" >/dev/null
+	name=$(basename "$packed"/*.tgz)
+	tar -xzf "$packed/$name" -C "$packed"
+	tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --format=ustar -C "$packed" -c modal-runner-controller | gzip -n >"out/release/$name"
+	rm -rf "$packed"
 	"$(hack/assets.sh)/kubectl" kustomize config/default >out/release/install.yaml
 	cp config/crd/bases/*.yaml out/release/
 }
