@@ -56,7 +56,7 @@ extras() {
 	packed=$(mktemp -d)
 	"$(go -C hack/tools tool -n helm)" package "$chart" --destination "$packed" >/dev/null
 	name=$(basename "$packed"/*.tgz)
-	tar -xzf "$packed/$name" -C "$packed"
+	tar -xzmf "$packed/$name" -C "$packed"
 	tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --format=ustar -C "$packed" -c modal-runner-controller | gzip -n >"out/release/$name"
 	rm -rf "$packed"
 	"$(hack/assets.sh)/kubectl" kustomize config/default >out/release/install.yaml
