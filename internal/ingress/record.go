@@ -25,8 +25,8 @@ import (
 	"github.com/modalrunner/modal-runner-controller/internal/tracing"
 )
 
-// +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=get;list;watch
-// +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=get;list;watch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runnerpools,verbs=list;watch
+// +kubebuilder:rbac:groups=modalrunner.dev,resources=runners,verbs=list;watch
 // +kubebuilder:rbac:groups=modalrunner.dev,resources=workflowjobs,verbs=get;list;watch;create;update
 
 // Outcome of recording a sighting.

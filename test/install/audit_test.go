@@ -138,15 +138,19 @@ func expand(role, namespace string, rules []rbacv1.PolicyRule) []grant {
 	return all
 }
 
-// unused grants of a ServiceAccount since a place in the audit log.
+// unused grants of a ServiceAccount since a place in the audit log. Of a role that is in several namespaces, one is enough.
 func (w *world) unused(user string, since int64) []string {
 	w.t.Helper()
 	requests := w.requests(user, since)
-	unused := map[string]bool{}
+	used := map[string]bool{}
 	for _, g := range w.grants(user) {
-		if !slices.ContainsFunc(requests, g.allows) {
-			unused[g.String()] = true
+		used[g.String()] = used[g.String()] || slices.ContainsFunc(requests, g.allows)
+	}
+	var unused []string
+	for _, g := range slices.Sorted(maps.Keys(used)) {
+		if !used[g] {
+			unused = append(unused, g)
 		}
 	}
-	return slices.Sorted(maps.Keys(unused))
+	return unused
 }

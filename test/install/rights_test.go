@@ -33,7 +33,7 @@ var missingRights = []missing{
 		right: grant{group: "", resource: "secrets", verb: "get"},
 		shows: func(w *world) {
 			w.credentials("build") // Secrets that nobody has read before
-			w.apply(w.pool("build", "newcomer", 1))
+			w.apply(w.pool("build", "newcomer", "modal", 1))
 			w.Eventually(func() string {
 				return w.mustKubectl("-n", "build", "get", "rp/newcomer", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].message}`)
 			}).Should(ContainSubstring(`secrets "github" is forbidden`))

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,6 +45,8 @@ type world struct {
 	since  int64
 	// logged is what the managers had logged when the latest right was taken away.
 	logged map[string]string
+	// left is how many registrations were left at GitHub that nobody owns.
+	left int
 }
 
 func newWorld(t *testing.T) *world {
@@ -93,20 +96,37 @@ func (w *world) tidy() {
 		_ = os.WriteFile(path, []byte(logs), 0o600)
 		w.t.Logf("what there was:\n%s\nthe managers' logs are in %s", objects, path)
 	}
-	// What a test that passed left is tidied away here; when it failed, much of this may be in vain.
-	for _, command := range [][]string{
-		{"delete", "rp", "--all", "-A", "--wait", "--timeout=60s", "--ignore-not-found"},
-		{"helm", "uninstall", release, "-n", namespace, "--wait", "--ignore-not-found"},
-		{"delete", "namespace", namespace, "ci", "build", "--ignore-not-found", "--timeout=60s"},
-		{"delete", "crd", "runnerpools.modalrunner.dev", "runners.modalrunner.dev", "workflowjobs.modalrunner.dev", "--ignore-not-found", "--timeout=60s"},
-	} {
-		run := w.kubectl
-		if command[0] == "helm" {
-			run, command = w.helm, command[1:]
+	w.clear()
+}
+
+// clear the cluster. What a test that failed left is not waited for.
+func (w *world) clear() {
+	if w.t.Failed() {
+		for _, kind := range []string{"rp", "mr"} {
+			for _, in := range []string{"ci", "build", "elsewhere"} {
+				names, _ := w.kubectl("-n", in, "get", kind, "-o", "name")
+				for _, name := range strings.Fields(names) {
+					_, _ = w.kubectl("-n", in, "delete", name, "--wait=false")
+					_, _ = w.kubectl("-n", in, "patch", name, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+				}
+			}
 		}
-		if out, err := run(command...); err != nil {
-			w.t.Errorf("tidying up: %v: %v: %s", command, err, out)
+		_, _ = w.helm("uninstall", release, "-n", namespace, "--no-hooks", "--ignore-not-found")
+	}
+	var errs []error
+	run := func(out string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%w: %s", err, out))
 		}
+	}
+	if _, err := w.kubectl("get", "crd", "runnerpools.modalrunner.dev"); err == nil {
+		run(w.kubectl("delete", "rp", "--all", "-A", "--wait", "--timeout=60s"))
+	}
+	run(w.helm("uninstall", release, "-n", namespace, "--wait", "--ignore-not-found", "--timeout=60s"))
+	run(w.kubectl("delete", "namespace", namespace, "ci", "build", "elsewhere", "--ignore-not-found", "--timeout=60s"))
+	run(w.kubectl("delete", "crd", "runnerpools.modalrunner.dev", "runners.modalrunner.dev", "workflowjobs.modalrunner.dev", "--ignore-not-found", "--timeout=60s"))
+	if err := errors.Join(errs...); err != nil {
+		w.t.Errorf("clearing the cluster: %v", err)
 	}
 }
 
@@ -197,19 +217,21 @@ func (w *world) install(chart string, arguments ...string) string {
 func (w *world) chart() string { return filepath.Join(root, "charts", "modal-runner-controller") }
 
 // pool is a manifest of a RunnerPool for the simulated GitHub.
-func (w *world) pool(in, name string, limit int, more ...string) string {
+func (w *world) pool(in, name, label string, limit int) string {
 	return fmt.Sprintf(`
 apiVersion: modalrunner.dev/v1alpha1
 kind: RunnerPool
 metadata: {name: %s, namespace: %s}
-spec:
-  repository: %s
-  labels: [modal]
-  maxConcurrency: %d
-  github: {url: %q}
-  sandbox: {cpu: 1, memory: 1Gi}
-  idleTimeout: 1s
-%s`, name, in, repository, limit, w.github.URL(), strings.Join(more, "\n"))
+spec: %s
+`, name, in, w.poolSpec(label, limit))
+}
+
+func (w *world) poolSpec(label string, limit int, more ...string) string {
+	fields := append([]string{
+		"repository: " + repository, "labels: [" + label + "]", fmt.Sprint("maxConcurrency: ", limit),
+		fmt.Sprintf("github: {url: %q}", w.github.URL()), "sandbox: {cpu: 1, memory: 1Gi}", "idleTimeout: 1s",
+	}, more...)
+	return "{" + strings.Join(fields, ", ") + "}"
 }
 
 // state of a job at GitHub: its conclusion once it has one.
@@ -250,11 +272,15 @@ func (g gate) step() string { return "until test -e " + g.path + "; do sleep 0.1
 
 func (g gate) open(w *world) { w.Expect(os.WriteFile(g.path, nil, 0o600)).To(Succeed()) }
 
-// queue jobs with these steps.
+// queue jobs with these steps for the label modal.
 func (w *world) queue(count int, name string, steps ...string) []int64 {
+	return w.queueFor("modal", count, name, steps...)
+}
+
+func (w *world) queueFor(label string, count int, name string, steps ...string) []int64 {
 	var ids []int64
 	for i := range count {
-		ids = append(ids, w.github.AddQueuedJob(repository, fmt.Sprintf("%s-%d", name, i+1), []string{"modal"}, steps...))
+		ids = append(ids, w.github.AddQueuedJob(repository, fmt.Sprintf("%s-%d", name, i+1), []string{label}, steps...))
 	}
 	return ids
 }

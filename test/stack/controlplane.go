@@ -91,7 +91,7 @@ func Audited(path string) Option {
 // references are checked as OpenShift checks them.
 func ForInstalling(c *ControlPlane) error {
 	c.bare = true
-	c.controllerNames = append(c.controllerNames, "deployment-controller", "replicaset-controller", "endpointslice-controller",
+	c.controllerNames = append(c.controllerNames, "deployment-controller", "replicaset-controller", "job-controller", "endpointslice-controller",
 		"disruption-controller", "root-ca-certificate-publisher-controller")
 	c.environment.CRDDirectoryPaths = nil
 	// envtest leaves the ServiceAccount plugin out: with it, Pods get the token of their account.
