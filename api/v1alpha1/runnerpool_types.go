@@ -277,10 +277,11 @@ type RunnerPool struct {
 
 	// +required
 	Spec RunnerPoolSpec `json:"spec"`
-	// Status begins with a generation that no spec has: a pool that nobody has looked at yet is not taken for one that is ready.
+	// Status begins with a generation that no spec has: a pool that nobody has looked at yet is not taken for one that is ready. Its counts
+	// begin with nothing, so that they are shown from the start.
 	//
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
+	// +kubebuilder:default:={"observedGeneration":-1,"queued":0,"starting":0,"idle":0,"running":0,"runners":0}
 	Status RunnerPoolStatus `json:"status,omitzero"`
 }
 

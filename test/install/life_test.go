@@ -81,11 +81,12 @@ func (w *world) runDemo() {
 	w.Expect(w.modal.Peak("")).To(BeNumerically("<=", 4))
 }
 
-// exerciseRights does what takes rights that an ordinary job does not: a job is told of twice at once, another is refused, what no Runner owns is removed, with an
-// event that repeats itself, and jobs are forgotten.
+// exerciseRights does what takes rights that an ordinary job does not: a job is told of twice at once, another is refused, Runners
+// are removed alone and together, what no Runner owns is removed, with an event that repeats itself, and jobs are forgotten.
 func (w *world) exerciseRights(in string) {
 	w.t.Helper()
 	w.raceToStore(account, "modal")
+	w.removeRunners("modal")
 	w.github.ChangeRepository(repository, func(r *githubsim.Repository) { r.ForksCount = 1 })
 	fork := w.github.AddForkJob(repository, "stranger/widgets", "from-a-fork", []string{"modal"}, "true")
 	w.Eventually(func() string {
@@ -111,6 +112,22 @@ func (w *world) raceToStore(user, label string) {
 			w.github.DeleteHook(hook.ID)
 		}
 	}
+}
+
+// removeRunners has jobs end alone, and others at once, until the Runners of the former were removed one by one and those of the
+// latter together.
+func (w *world) removeRunners(label string) {
+	w.t.Helper()
+	asked := func(verb string) bool {
+		return slices.ContainsFunc(w.requests(account, w.since), func(r request) bool { return r.Verb == verb && r.Resource == "runners" })
+	}
+	w.Eventually(func() bool {
+		w.await(w.queueFor(label, 1, "alone", "true"), "success")
+		w.awaitNothingOutside()
+		w.await(w.queueFor(label, 3, "together", "true"), "success")
+		w.awaitNothingOutside()
+		return asked("delete") && asked("deletecollection")
+	}).Should(BeTrue())
 }
 
 // forgetOldJobs that a manager of an earlier version has stored, which did not label them: they are removed one by one.

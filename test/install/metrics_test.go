@@ -26,7 +26,7 @@ func (w *world) scrapeMetrics() {
 	w.Expect(code).To(Equal(http.StatusForbidden), "with a token that may not")
 	code, text := w.metrics(token("prometheus"))
 	w.Expect(code).To(Equal(http.StatusOK))
-	w.Expect(text).To(ContainSubstring("modalrunner_runner_startup_seconds_count"))
+	w.Expect(text).To(ContainSubstring("modalrunner_build_info{"), "whichever replica answers")
 	w.mustKubectl("delete", "clusterrolebinding", "prometheus-metrics")
 	w.mustKubectl("-n", "ci", "delete", "serviceaccount", "prometheus", "stranger")
 }
