@@ -130,10 +130,12 @@ func (w *world) removeRunners(label string) {
 	}).Should(BeTrue())
 }
 
-// forgetOldJobs that a manager of an earlier version has stored, which did not label them: they are removed one by one.
+// forgetOldJobs, together; and those that a manager of an earlier version has stored, which did not label them, one by one.
 func (w *world) forgetOldJobs(in string) {
 	w.t.Helper()
 	removes := func(r request) bool { return r.Verb == "delete" && r.Resource == "workflowjobs" }
+	together := func(r request) bool { return r.Verb == "deletecollection" && r.Resource == "workflowjobs" }
+	w.Eventually(func() bool { return slices.ContainsFunc(w.requests(account, w.since), together) }).Should(BeTrue())
 	w.Eventually(func() bool {
 		w.await(w.queue(1, "old", "true"), "success")
 		_, _ = w.kubectl("-n", in, "label", "wfj", "--all", v1alpha1.CompletedLabel+"-")
