@@ -231,10 +231,20 @@ func (t budgeted) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// leaving the budget when the answer was read.
+// leaving the budget when the answer was read to its end or closed: go-github puts another body in the place of that of an error,
+// and never closes this one.
 type leaving struct {
 	io.ReadCloser
 	leave func()
+}
+
+// Read implements io.Reader.
+func (l *leaving) Read(p []byte) (int, error) {
+	n, err := l.ReadCloser.Read(p)
+	if err != nil {
+		l.leave()
+	}
+	return n, err
 }
 
 // Close implements io.Closer.

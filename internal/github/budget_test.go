@@ -217,3 +217,28 @@ func TestAServerWithoutLimitsIsNotPaced(t *testing.T) {
 		t.Errorf("once it tells of a limit: %v", err)
 	}
 }
+
+// An answer that is an error takes no place in flight for ever: GitHub says 404 of each runner that is gone by itself.
+func TestErrorsLeaveTheirPlaceInFlight(t *testing.T) {
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(`{"message": "as it is"}`))
+	}))
+	defer server.Close()
+	b, _ := testBudget(DefaultPointsPerMinute)
+	c, err := newClient(server.URL, http.DefaultTransport, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, status = range []int{http.StatusOK, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusBadGateway, http.StatusUnauthorized, http.StatusNoContent} {
+		for range 3 {
+			_, _ = c.GetRunner(t.Context(), Scope{Owner: "octo", Repository: "widgets"}, 1)
+			_ = c.DeleteRunner(t.Context(), Scope{Owner: "octo", Repository: "widgets"}, 1)
+		}
+		if b.inFlight != 0 {
+			t.Errorf("%d calls are still in flight after answers %d", b.inFlight, status)
+		}
+	}
+}

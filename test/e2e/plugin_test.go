@@ -85,7 +85,7 @@ func TestPluginTellsWhatPoolsDoAndFollowsLogs(t *testing.T) {
 	w.queue("second", "sleep 600")
 	w.Eventually(func() string { return w.pluginOut("queue") }).Should(MatchRegexp(`job-\w*-?\d+ +p +octo/widgets +second .*PoolFull +all 1 places are taken .*number 1 in line`))
 	w.Expect(w.pluginOut("queue", "p", "-o", "json")).To(ContainSubstring(`"reason": "PoolFull"`))
-	w.Expect(w.pluginOut("status")).To(MatchRegexp(`p +True +Ready +1 +0 +0 +1 +1`))
+	w.Eventually(func() string { return w.pluginOut("status") }).Should(MatchRegexp(`p +True +Ready +1 +0 +0 +1 +1`))
 	w.Eventually(func() string { return w.pluginOut("status", "p") }).Should(And(
 		ContainSubstring("Slots:  1 of 1: 1 running"), MatchRegexp(`p-0 +Running .*octo/widgets first \(\d+\) +sb-`), ContainSubstring("GitHubReady")))
 	w.Expect(w.pluginOut("status", "p", "-o", "yaml")).To(And(ContainSubstring("kind: RunnerPool"), ContainSubstring("kind: WorkflowJob")))

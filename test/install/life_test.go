@@ -86,7 +86,7 @@ func (w *world) runDemo() {
 func (w *world) exerciseRights(in string) {
 	w.t.Helper()
 	w.raceToStore(account, "modal")
-	w.removeRunners("modal")
+	w.removeRunners(in, "modal")
 	w.github.ChangeRepository(repository, func(r *githubsim.Repository) { r.ForksCount = 1 })
 	fork := w.github.AddForkJob(repository, "stranger/widgets", "from-a-fork", []string{"modal"}, "true")
 	w.Eventually(func() string {
@@ -116,16 +116,16 @@ func (w *world) raceToStore(user, label string) {
 
 // removeRunners has jobs end alone, and others at once, until the Runners of the former were removed one by one and those of the
 // latter together.
-func (w *world) removeRunners(label string) {
+func (w *world) removeRunners(in, label string) {
 	w.t.Helper()
 	asked := func(verb string) bool {
 		return slices.ContainsFunc(w.requests(account, w.since), func(r request) bool { return r.Verb == verb && r.Resource == "runners" })
 	}
 	w.Eventually(func() bool {
-		w.await(w.queueFor(label, 1, "alone", "true"), "success")
-		w.awaitNothingOutside()
-		w.await(w.queueFor(label, 3, "together", "true"), "success")
-		w.awaitNothingOutside()
+		for _, jobs := range []int{1, 3} {
+			w.await(w.queueFor(label, jobs, "removed", "true"), "success")
+			w.Eventually(func() string { return w.mustKubectl("-n", in, "get", "mr", "-o", "name") }).Should(BeEmpty())
+		}
 		return asked("delete") && asked("deletecollection")
 	}).Should(BeTrue())
 }
