@@ -51,11 +51,9 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	found, err := exec.Command("go", "-C", filepath.Join(root, "hack", "tools"), "tool", "-n", "helm").Output()
-	if err != nil {
-		return 1, fmt.Errorf("building helm: %w", err)
+	if helmBinary, err = stack.Helm(context.Background(), root); err != nil {
+		return 1, err
 	}
-	helmBinary = strings.TrimSpace(string(found))
 	plane := &envtest.Environment{BinaryAssetsDirectory: assets, ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute}
 	config, err := plane.Start()
 	if err != nil {

@@ -48,9 +48,9 @@ func commented(node *yaml.Node, path string, into map[string]string) {
 	}
 }
 
-func TestEveryValueIsInTheSchemaAndDescribedTheSame(t *testing.T) {
-	inSchema := map[string]string{}
-	readSchema(t).described("", inSchema, t)
+// readValues gives every value of values.yaml, by its path, with its comment.
+func readValues(t *testing.T) map[string]string {
+	t.Helper()
 	text, err := os.ReadFile(chart + "/values.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -59,8 +59,15 @@ func TestEveryValueIsInTheSchemaAndDescribedTheSame(t *testing.T) {
 	if err := yaml.Unmarshal(text, &document); err != nil {
 		t.Fatal(err)
 	}
-	inValues := map[string]string{}
-	commented(document.Content[0], "", inValues)
+	values := map[string]string{}
+	commented(document.Content[0], "", values)
+	return values
+}
+
+func TestEveryValueIsInTheSchemaAndDescribedTheSame(t *testing.T) {
+	inSchema := map[string]string{}
+	readSchema(t).described("", inSchema, t)
+	inValues := readValues(t)
 	if diff := cmp.Diff(inValues, inSchema); diff != "" {
 		t.Errorf("values.yaml (-) and values.schema.json (+) differ:\n%s", diff)
 	}
@@ -84,16 +91,7 @@ func TestEveryValueIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(chart + "/values.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
-		t.Fatal(err)
-	}
-	values := map[string]string{}
-	commented(document.Content[0], "", values)
+	values := readValues(t)
 	for path := range values {
 		if strings.HasPrefix(path, ".prices.") {
 			continue // The table is used as a whole.

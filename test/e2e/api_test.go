@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/modalrunner/modal-runner-controller/api/v1alpha1"
+	"github.com/modalrunner/modal-runner-controller/test/stack"
 )
 
 // kubectl runs the real kubectl, as an operator would.
@@ -185,7 +186,7 @@ func TestTheSamplesApply(t *testing.T) {
 // TestTheChartAndKustomizeAreAcceptedByTheAPIServer checks every object that an installation applies against the real
 // API server, strictly.
 func TestTheChartAndKustomizeAreAcceptedByTheAPIServer(t *testing.T) {
-	helm, err := exec.CommandContext(t.Context(), "go", "-C", "../../hack/tools", "tool", "-n", "helm").Output()
+	helm, err := stack.Helm(t.Context(), "../..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func TestTheChartAndKustomizeAreAcceptedByTheAPIServer(t *testing.T) {
 		"full":    "replicas=2,webhook.secretName=hook,webhook.url=https://ci.example.com,webhook.ingress.enabled=true,webhook.ingress.host=ci.example.com,watchNamespaces={" + namespace + "}",
 	} {
 		t.Run(name, func(t *testing.T) {
-			rendered, err := exec.CommandContext(t.Context(), strings.TrimSpace(string(helm)), "template", "mrc",
+			rendered, err := exec.CommandContext(t.Context(), helm, "template", "mrc",
 				"../../charts/modal-runner-controller", "--kube-version", "v1.37.2", "-n", namespace, "--set", values).Output()
 			if err != nil {
 				t.Fatal(err)

@@ -89,9 +89,9 @@ func (w *world) ping(receiver *stack.Manager, secret string) (string, error) {
 
 // receiverRole that the chart gives a separate receiver in the namespace.
 func (w *world) receiverRole() *rbacv1.Role {
-	helm, err := exec.CommandContext(w.ctx, "go", "-C", "../../hack/tools", "tool", "-n", "helm").Output()
+	helm, err := stack.Helm(w.ctx, "../..")
 	w.Expect(err).NotTo(HaveOccurred())
-	rendered, err := exec.CommandContext(w.ctx, strings.TrimSpace(string(helm)), "template", "mrc", "../../charts/modal-runner-controller",
+	rendered, err := exec.CommandContext(w.ctx, helm, "template", "mrc", "../../charts/modal-runner-controller",
 		"--kube-version", "v1.37.2", "-n", "system", "--set", "webhook.separate.enabled=true,watchNamespaces={"+w.namespace+"},metrics.enabled=false").Output()
 	w.Expect(err).NotTo(HaveOccurred())
 	const account = "mrc-modal-runner-controller-webhook"

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,7 +53,7 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	if helmPath, err = buildHelm(ctx); err != nil {
+	if helmPath, err = stack.Helm(ctx, root); err != nil {
 		return 1, err
 	}
 	auditLog = filepath.Join(folder, "audit.log")
@@ -97,13 +96,4 @@ func settled(ctx context.Context) error {
 		return fmt.Errorf("waiting for what the cluster puts into its namespaces: %w", err)
 	}
 	return nil
-}
-
-// buildHelm of the version that hack/tools pins.
-func buildHelm(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "-C", filepath.Join(root, "hack", "tools"), "tool", "-n", "helm").Output()
-	if err != nil {
-		return "", fmt.Errorf("building Helm: %w", err)
-	}
-	return strings.TrimSpace(string(out)), nil
 }
