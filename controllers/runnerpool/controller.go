@@ -211,12 +211,16 @@ func (r *Reconciler) writeStatus(ctx context.Context, stored, pool *v1alpha1.Run
 	if same(stored, pool) {
 		return nil
 	}
-	patch := client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})
-	if err := r.Status().Patch(ctx, pool, patch); err != nil {
+	if err := r.patchStatus(ctx, stored, pool); err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("writing the status: %w", err))
 	}
 	r.announce(stored, pool)
 	return nil
+}
+
+// patchStatus with what differs from the stored one; a conflict says that the pool has changed since it was read.
+func (r *Reconciler) patchStatus(ctx context.Context, stored, pool *v1alpha1.RunnerPool) error {
+	return r.Status().Patch(ctx, pool, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 }
 
 func earlier(a, b time.Time) time.Time {

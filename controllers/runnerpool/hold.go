@@ -56,17 +56,16 @@ func (r *Reconciler) free(ctx context.Context, pool *v1alpha1.RunnerPool) (bool,
 
 // take a pool that nobody has.
 func (r *Reconciler) take(ctx context.Context, pool *v1alpha1.RunnerPool) (held bool, again time.Duration, err error) {
-	before := pool.Status.ServedBy
-	patch := client.MergeFromWithOptions(pool.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	stored := pool.DeepCopy()
 	pool.Status.ServedBy = r.Shard.Lease
-	err = r.Status().Patch(ctx, pool, patch)
+	err = r.patchStatus(ctx, stored, pool)
 	switch {
 	case apierrors.IsConflict(err):
 		return false, conflictWait, nil
 	case err != nil:
 		return false, 0, client.IgnoreNotFound(fmt.Errorf("taking the pool: %w", err))
 	}
-	log.FromContext(ctx).Info("serving the pool from now on", "before", before)
+	log.FromContext(ctx).Info("serving the pool from now on", "before", stored.Status.ServedBy)
 	return true, 0, nil
 }
 
@@ -91,7 +90,7 @@ func (r *Reconciler) leave(ctx context.Context, pool *v1alpha1.RunnerPool) (agai
 	r.spend(pool, runners)
 	pool.Status.ServedBy = ""
 	setUnserved(pool, r.Shard.Lease+" has left it")
-	err = r.Status().Patch(ctx, pool, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
+	err = r.patchStatus(ctx, stored, pool)
 	switch {
 	case apierrors.IsConflict(err):
 		return conflictWait, nil
